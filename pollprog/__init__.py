@@ -1,0 +1,1 @@
+"""Progress for commands that have none."""

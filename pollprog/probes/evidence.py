@@ -1,0 +1,207 @@
+"""How far a command is that nobody knows: what the kernel shows of its whole tree, and the rule that picks what moves.
+
+Each thing that can be looked at lies somewhere. Positions and counters stand still inside one copy_file_range, where only
+the output grows (cp, cat). A position is at its end from the start for a program that seeks there to learn the size and then
+reads with pread (qemu-img). It jumps over holes (cp of a sparse file), and runs ahead of the work where threads read
+(zstd). An output may be full-sized from the start, be deleted, or be mapped and never written through a descriptor.
+So the rule, at each look:
+
+* The **reader** is the process that moves and has the most to read: the files and folders that its words name and that it has
+  been seen to read, or the file that it reads unnamed (``< file``). What it has been seen to write is no input.
+* One input: its position; the size of the output while that grows and both positions stand together (copy_file_range); the
+  allocated size of the output where the input has holes and the output is its copy; `rchar` where the position says
+  nothing (pread). Several inputs, or folders: `rchar`, and what grows beyond the position of the present output.
+* No input: the size of what grows, or its allocated size where that is what moves; failing that, `wchar` or `write_bytes`.
+  There is no total then, but the user's.
+
+A reader that ends and is followed by another begins a new phase.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pollprog.errors import UsageError
+from pollprog.probes.seen import Files, Reader
+from pollprog.probes.treesize import survey_tree
+from pollprog.status import Bound, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pollprog.probes import Target
+    from pollprog.process import Io, OpenFile, Process, ProcessTree, Stat
+
+__all__ = ["Evidence", "probe"]
+
+IDLE = 5.0
+"""Seconds after which a reader that does not move gives way to one that does."""
+SETTLING = 2.0
+"""Seconds within which the choice of the reader is still open: nobody has been told much yet."""
+SMALLEST = 1 << 16
+"""Less than this to read is a script, a list, a configuration: nobody waits for its end."""
+DISBELIEF = 4 << 20
+"""Bytes read beyond twice the total after which that total is no longer believed."""
+
+
+class Evidence:
+    """The probe for what nobody recognises. `total`: what the user says the work amounts to, in bytes."""
+
+    def __init__(self, tree: ProcessTree, *, total: int | None = None) -> None:
+        self._tree = tree
+        self._total = total
+        self._files = Files()
+        self._readers: dict[tuple[int, int], Reader] = {}
+        self._chosen: Reader | None = None
+        self._chosen_at = 0.0
+        self._phase = ""
+        self._phases = 0
+        self._last: Sample | None = None
+        self._looks = 0
+
+    def close(self) -> None:
+        """Nothing to give back: the tree is its owner's."""
+
+    def sample(self) -> Sample | None:
+        """Look at every process of the tree and say what moves."""
+        now = time.monotonic()
+        seen = []
+        activity = wchar = write_bytes = 0
+        for process, told in self._tree.look():
+            activity += told.ticks
+            io = process.io()
+            if io is not None:
+                activity += io.rchar + io.wchar + io.write_bytes
+                wchar, write_bytes = wchar + io.wchar, write_bytes + io.write_bytes
+                seen.append((process, told, io, process.files()))
+        if not seen:
+            return None
+        self._looks += 1
+        self._files.follow((process, files) for process, _, _, files in seen)
+        self._choose(seen, now)
+        by_reading = self._of_reader()
+        by_writing = self._of_output(wchar, write_bytes)
+        if self._total is not None:
+            best = max((sample for sample in (by_reading, by_writing) if sample), key=lambda sample: sample.current)
+            best = replace(best, total=self._total)
+        else:
+            best = by_reading or by_writing
+        self._last = replace(best, phase=self._phase, source=f"evidence:{best.source}", activity=activity)
+        return self._last
+
+    def survey(self) -> Iterator[int] | None:
+        """Walk the folders that the present reader was seen to read."""
+        reader = self._chosen
+        if reader is None or not reader.reads_folder or self._total is not None:
+            return None
+        pending = [folder for folder, size in reader.folders.items() if size is None]
+        return survey_folders(reader, pending) if pending else None
+
+    # -- which process
+
+    def _choose(self, seen: list[tuple[Process, Stat, Io, list[OpenFile]]], now: float) -> None:
+        present = {}
+        for process, told, io, files in seen:
+            identity = process.pid, process.start
+            reader = self._readers.get(identity)
+            if reader is None or reader.name != told.name:  # it has become another program
+                reader = Reader.of(process, told.name)
+            reader.look(files, self._files, rchar=io.rchar, threads=told.threads, now=now)
+            present[identity] = reader
+        self._readers = present
+        chosen = self._chosen
+        if chosen is not None and not any(reader is chosen for reader in present.values()):
+            chosen = None
+        best = max((r for r in present.values() if r.moved_at == now and credible(r)), key=weight, default=None)
+        if best is None or best is chosen:
+            if chosen is not None and not credible(chosen):
+                self._chosen = None
+            return
+        settling = now - self._chosen_at < SETTLING and self._phases <= 1
+        if chosen is None or now - chosen.moved_at > IDLE or (settling and weight(best) > weight(chosen)):
+            if not settling or self._chosen is None:
+                self._begin_phase(best)
+            self._chosen, self._chosen_at = best, now
+
+    def _begin_phase(self, reader: Reader) -> None:
+        self._phases += 1
+        if self._phases > 1:
+            self._phase = f"{reader.name} ({self._phases})"
+
+    # -- which number
+
+    def _of_reader(self) -> Sample | None:
+        reader = self._chosen
+        if reader is None or reader.largest is None:
+            return None
+        if reader.several:
+            return Sample(
+                reader.rchar + reader.in_flight(self._files), reader.total(), source="rchar", bound=Bound.ESTIMATE
+            )
+        source = next((file for file in reader.inputs if file.key == reader.largest.key), None)
+        if source is None:  # closed: nothing more to be seen of it
+            return replace(self._last, source=self._last.source.partition(":")[2]) if self._last else None
+        return self._of_single(reader, source)
+
+    def _of_single(self, reader: Reader, source: OpenFile) -> Sample | None:
+        seen = self._files.by_key[source.key]
+        unmoved = not seen.moved and source.position in (0, source.size)
+        beside = [file for file in reader.outputs if file.position == source.position and file.size]
+        target = max(beside, key=lambda file: file.size, default=None)
+        if target is not None and target.size > target.position and not reader.copies:
+            if self._looks == 1 or not self._files.by_key[target.key].grew:
+                if unmoved and reader.rchar < source.size:
+                    return Sample(0, source.size, source="output-size") if not source.position else None
+            else:
+                reader.copies = True
+        if seen.sparse and target is not None and (reader.copies or source.position):
+            return Sample(target.blocks, source.blocks, source="output-blocks", bound=Bound.ESTIMATE)
+        if reader.copies:
+            done = max((file.size for file in beside), default=source.position)
+            return Sample(max(done, source.position), source.size, source="output-size")
+        if unmoved and reader.rchar < source.size * 0.9 and reader.rchar > reader.first_rchar:
+            total = min(source.size, source.blocks or source.size)
+            return Sample(reader.rchar, total, source="rchar", bound=Bound.ESTIMATE)
+        bound = Bound.UPPER if reader.threads > 1 else Bound.EXACT
+        return Sample(source.position, source.size, source="input-position", bound=bound)
+
+    def _of_output(self, wchar: int, write_bytes: int) -> Sample:
+        written, how = self._files.output()
+        if written * 8 >= wchar and written:
+            return Sample(written, source=how)
+        if wchar >= write_bytes:
+            return Sample(wchar, source="wchar", bound=Bound.ESTIMATE)
+        return Sample(write_bytes, source="write_bytes", bound=Bound.ESTIMATE)
+
+
+def credible(reader: Reader) -> bool:
+    """Whether what this process reads is what it is waited for."""
+    total = reader.total()
+    if not reader.reads:
+        return False
+    return total is None or (total >= SMALLEST and reader.rchar <= 2 * total + DISBELIEF)
+
+
+def weight(reader: Reader) -> float:
+    """How much it has to read; a tree that is not surveyed yet is more than any file."""
+    total = reader.total()
+    return float("inf") if total is None else float(total)
+
+
+def survey_folders(reader: Reader, folders: list[str]) -> Iterator[int]:
+    """Walk each folder; what is found goes to the reader."""
+    for folder in folders:
+        size = 0
+        for size in survey_tree(folder):
+            yield size
+        if folder in reader.folders:  # it may have been seen to be written to meanwhile
+            reader.folders[folder] = size
+
+
+def probe(target: Target, argument: str | None) -> Evidence:
+    """The probe behind ``--probe evidence``."""
+    if argument is not None:
+        raise UsageError("evidence takes no argument; write --probe evidence")
+    return Evidence(target.tree, total=target.total)

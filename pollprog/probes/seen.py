@@ -1,0 +1,225 @@
+"""What a command's tree was seen to do with files, over time: the memory behind the evidence probe.
+
+One `FileSeen` a file, over all descriptors that the tree has on it; one `Reader` a process, with the files and folders that
+its words name. A file that the whole tree has closed is forgotten, but for the sum of what was written: the next command of
+a script may read what the last one wrote.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pollprog.process import block_device_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pollprog.process import OpenFile, Process
+
+__all__ = ["FileSeen", "Files", "Key", "Reader"]
+
+Key = tuple[int, int]
+"""Device and inode."""
+
+MOST_WORDS = 20_000
+"""Words of a command that are looked up as names of files."""
+
+
+@dataclass(slots=True)
+class FileSeen:
+    """One open file, as it is now and as it was at first sight. Sizes and positions are bytes."""
+
+    path: str
+    size: int
+    blocks: int
+    position: int
+    first_size: int
+    first_blocks: int
+    first_position: int
+    reads: bool = False
+    written: bool = False
+    appends: bool = False
+    grew: bool = False
+    """Its size grew at some look."""
+    filled: bool = False
+    """What is allocated of it grew while its size stood."""
+    moved: bool = False
+    """Its position moved at some look."""
+    present: bool = True
+
+    @property
+    def sparse(self) -> bool:
+        """It has holes, or is compressed: much less is allocated than it is long."""
+        return 0 < self.blocks < self.size * 0.9
+
+    @property
+    def output(self) -> tuple[int, str]:
+        """How much was written to it, and what says so; 0 for what does not move."""
+        if not self.written:
+            return 0, ""
+        if self.grew:
+            return self.size - (self.first_size if self.appends else 0), "output-size"
+        if self.filled:
+            return self.blocks, "output-blocks"
+        if self.moved:
+            return self.position, "output-position"
+        return 0, ""
+
+
+class Files:
+    """Every file that the tree has open."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[Key, FileSeen] = {}
+        self.closed = 0
+        """Bytes written to files that have been closed since."""
+
+    def follow(self, present: Iterable[tuple[Process, list[OpenFile]]]) -> None:
+        """Take in one look at all processes of the tree."""
+        for seen in self.by_key.values():
+            seen.present = False
+        for process, files in present:
+            for file in files:
+                self._take(process, file)
+        for key in [key for key, seen in self.by_key.items() if not seen.present]:
+            self.closed += self.by_key.pop(key).output[0]
+
+    def _take(self, process: Process, file: OpenFile) -> None:
+        seen = self.by_key.get(file.key)
+        if seen is None:
+            path = process.path(file)
+            size, blocks, position = file.size, file.blocks, file.position
+            seen = self.by_key[file.key] = FileSeen(path, size, blocks, position, size, blocks, position)
+        else:
+            # of several descriptors on one file the furthest counts
+            position = max(file.position, seen.position) if seen.present else file.position
+            seen.grew = seen.grew or file.size > seen.size
+            seen.filled = seen.filled or (file.blocks > seen.blocks and file.size == seen.size)
+            seen.moved = seen.moved or position != seen.position
+            seen.size, seen.blocks, seen.position = file.size, file.blocks, position
+        seen.present = True
+        seen.reads = seen.reads or file.reads
+        seen.written = seen.written or file.writes
+        seen.appends = seen.appends or bool(file.writes and file.flags & os.O_APPEND)
+
+    def output(self) -> tuple[int, str]:
+        """How much the whole tree has written to files, and what says so of the largest."""
+        parts = [seen.output for seen in self.by_key.values()]
+        largest = max(parts, default=(0, ""))
+        return self.closed + sum(part[0] for part in parts), largest[1] or "output-size"
+
+
+@dataclass(slots=True)
+class Reader:
+    """One process, and what it has to read."""
+
+    process: Process
+    name: str
+    files: dict[Key, int] = field(default_factory=dict)
+    """The regular files that its words name, with their sizes."""
+    folders: dict[str, int | None] = field(default_factory=dict)
+    """The folders that its words name, with the bytes in them; None until surveyed."""
+    inputs: list[OpenFile] = field(default_factory=list)
+    """What it has open for reading at this look."""
+    outputs: list[OpenFile] = field(default_factory=list)
+    reads_named: bool = False
+    """It was seen to read a file that its words name."""
+    reads_folder: bool = False
+    """It was seen to read below a folder that its words name."""
+    copies: bool = False
+    """Its output was seen to grow from where both positions stood: a copy inside one system call."""
+    largest: OpenFile | None = None
+    """The largest file that it was seen to read, as it was last seen."""
+    threads: int = 1
+    rchar: int = 0
+    first_rchar: int = 0
+    moved_at: float = -1e9
+
+    @classmethod
+    def of(cls, process: Process, name: str) -> Reader:
+        """Look up which files and folders the words of this process name."""
+        reader = cls(process, name)
+        words = process.argv()[1 : MOST_WORDS + 1]
+        folder = process.link("cwd") or "/"
+        for word in words:
+            for path in {word, word.partition("=")[2]} - {""}:
+                reader._add(os.path.join(folder, path))
+        return reader
+
+    def _add(self, path: str) -> None:
+        try:
+            info = os.stat(path)
+        except (OSError, ValueError):
+            return
+        if stat.S_ISREG(info.st_mode):
+            self.files[info.st_dev, info.st_ino] = info.st_size
+        elif stat.S_ISBLK(info.st_mode):
+            self.files[info.st_rdev, 0] = block_device_size(info.st_rdev)
+        elif stat.S_ISDIR(info.st_mode):
+            self.folders.setdefault(os.path.realpath(path), None)
+
+    def look(self, files: list[OpenFile], known: Files, *, rchar: int, threads: int, now: float) -> None:
+        """Take in one look at this process."""
+        self.inputs = [file for file in files if file.reads and file.size and not known.by_key[file.key].written]
+        self.outputs = [file for file in files if file.writes]
+        for file in self.outputs:
+            self.files.pop(file.key, None)
+            for folder in [name for name in self.folders if below(known.by_key[file.key].path, name)]:
+                del self.folders[folder]
+        for file in self.inputs:
+            self.reads_named = self.reads_named or file.key in self.files
+            self.reads_folder = self.reads_folder or any(
+                below(known.by_key[file.key].path, folder) for folder in self.folders
+            )
+        self._choose_largest(known)
+        if rchar > self.rchar or any(self._in_one_call(file, known) for file in self.outputs):
+            self.moved_at = now
+        if not self.first_rchar:
+            self.first_rchar = rchar
+        self.rchar, self.threads = rchar, threads
+
+    def _choose_largest(self, known: Files) -> None:
+        """Of what it reads, the largest that moves; what it has read and closed stays, until something else moves."""
+        moving = [file for file in self.inputs if known.by_key[file.key].moved] or self.inputs
+        if moving:
+            self.largest = max(moving, key=lambda file: (file.key in self.files, file.size))
+
+    def _in_one_call(self, output: OpenFile, known: Files) -> bool:
+        """Whether this output grows while its position and that of an input stand together: copy_file_range, sendfile."""
+        return (
+            known.by_key[output.key].grew
+            and output.size > output.position
+            and any(file.position == output.position for file in self.inputs)
+        )
+
+    def in_flight(self, known: Files) -> int:
+        """Bytes that the present system call has copied, and no counter shows yet."""
+        return sum(file.size - file.position for file in self.outputs if self._in_one_call(file, known))
+
+    @property
+    def several(self) -> bool:
+        """It reads more than one file."""
+        return self.reads_folder or (self.reads_named and len(self.files) > 1)
+
+    @property
+    def reads(self) -> bool:
+        """It was seen to read anything at all."""
+        return self.largest is not None
+
+    def total(self) -> int | None:
+        """How much it has to read, in bytes; None while a survey is under way."""
+        if self.reads_folder:
+            if any(size is None for size in self.folders.values()):
+                return None
+            return sum(size or 0 for size in self.folders.values()) + sum(self.files.values())
+        if self.several:
+            return sum(self.files.values())
+        return self.largest.size if self.largest else None
+
+
+def below(path: str, folder: str) -> bool:
+    """Whether a file of that path is in that folder or deeper."""
+    return path.startswith(folder.rstrip("/") + "/")

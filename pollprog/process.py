@@ -1,0 +1,405 @@
+"""A process tree as the kernel tells it: identity, io counters, open files, children.
+
+A `Process` holds the descriptor of its /proc directory, not a number: when the process is gone, a look through it fails,
+whoever has got the number since. Descriptors are kept for files under /proc only. The process's own files are looked at
+afresh each time through ``fd/N``: a kept one would hold a pipe, a deleted file or a mount.
+
+``root`` is where /proc is, so that a recording can stand in for it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pollprog.errors import ProcessError
+
+__all__ = ["Io", "OpenFile", "Process", "ProcessTree", "Stat", "block_device_size", "parse_io", "parse_stat"]
+
+MOST_PROCESSES = 4096
+"""A tree is followed no further than this: a fork bomb is not worth watching process by process."""
+KERNEL_THREAD = 0x00200000
+"""PF_KTHREAD in the flags field of /proc/PID/stat."""
+O_PATH = 0o10000000
+"""Open flag: a name, nothing that can be read or written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What /proc/PID/stat says."""
+
+    name: str
+    state: str
+    """One letter: R running, S sleeping, D in the kernel, T stopped, t traced, Z ended and not reaped."""
+    parent: int
+    flags: int
+    ticks: int
+    """CPU time of the process and of its reaped children, in clock ticks."""
+    threads: int
+    start: int
+    """When it started, in clock ticks since boot: with the pid, its identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Io:
+    """What /proc/PID/io says, in bytes; children that were reaped are included."""
+
+    rchar: int
+    wchar: int
+    read_bytes: int
+    write_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A regular file or block device that a process holds open."""
+
+    fd: int
+    device: int
+    inode: int
+    size: int
+    """Bytes; of a block device too."""
+    blocks: int
+    """Bytes that are allocated."""
+    position: int
+    flags: int
+    """As open(2) has them."""
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What tells this file from every other."""
+        return self.device, self.inode
+
+    @property
+    def reads(self) -> bool:
+        """Opened for reading only."""
+        return self.flags & os.O_ACCMODE == os.O_RDONLY
+
+    @property
+    def writes(self) -> bool:
+        """Opened for writing, perhaps for reading too."""
+        return not self.reads
+
+
+def parse_stat(data: bytes) -> Stat:
+    """Parse /proc/PID/stat (proc(5)); the name may hold anything, brackets and spaces too. ValueError if it is none."""
+    head, found, tail = data.rpartition(b")")
+    _, opened, name = head.partition(b"(")
+    fields = tail.split()
+    if not found or not opened or len(fields) < 20:
+        raise ValueError("not a /proc/PID/stat line")
+    return Stat(
+        name=os.fsdecode(name),
+        state=fields[0].decode("ascii", "replace"),
+        parent=int(fields[1]),
+        flags=int(fields[6]),
+        ticks=sum(int(field) for field in fields[11:15]),
+        threads=int(fields[17]),
+        start=int(fields[19]),
+    )
+
+
+def parse_io(data: bytes) -> Io:
+    """Parse /proc/PID/io. ValueError if it is none."""
+    fields = dict(line.split(b": ", 1) for line in data.splitlines() if b": " in line)
+    try:
+        return Io(*(int(fields[key]) for key in (b"rchar", b"wchar", b"read_bytes", b"write_bytes")))
+    except KeyError as error:
+        raise ValueError("not a /proc/PID/io file") from error
+
+
+def block_device_size(device: int) -> int:
+    """Size in bytes of the block device with this number, from /sys, without opening it; 0 where /sys does not say."""
+    try:
+        with open(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/size", "rb") as file:
+            return int(file.read()) * 512
+    except (OSError, ValueError):
+        return 0
+
+
+class Process:
+    """One process. Every look may raise ProcessLookupError (it is gone) or PermissionError (it is somebody else's)."""
+
+    __slots__ = ("_directory", "_kept", "_paths", "_pidfd", "pid", "start")
+
+    def __init__(self, pid: int, *, root: str = "/proc") -> None:
+        self.pid = pid
+        self._kept: dict[str, int] = {}
+        self._paths: dict[tuple[int, int, int], str] = {}
+        self._pidfd: int | None = None
+        self._directory = -1
+        try:
+            self._directory = os.open(f"{root}/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            self.start = self.stat().start
+        except (FileNotFoundError, NotADirectoryError, ProcessLookupError) as error:
+            self.close()
+            raise ProcessLookupError(f"no process {pid}") from error
+
+    def close(self) -> None:
+        """Give back the descriptors; the process is left alone."""
+        for descriptor in (*self._kept.values(), self._directory, -1 if self._pidfd is None else self._pidfd):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._kept.clear()
+        self._directory, self._pidfd = -1, None
+
+    # -- looks through a kept descriptor
+
+    def _look(self, name: str) -> bytes:
+        """The present contents of one of our files under /proc."""
+        descriptor = self._kept.get(name)
+        if descriptor is None:
+            descriptor = self._open(name)
+            self._kept[name] = descriptor
+        return os.pread(descriptor, 65536, 0)
+
+    def _open(self, name: str) -> int:
+        try:
+            return os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._directory)
+        except FileNotFoundError as error:
+            raise ProcessLookupError(f"process {self.pid} is gone") from error
+
+    def stat(self) -> Stat:
+        """Name, state, CPU time; raises ProcessLookupError when the process is gone."""
+        return parse_stat(self._look("stat"))
+
+    def io(self) -> Io | None:
+        """The io counters; None where we may not see them, or the process has ended."""
+        try:
+            return parse_io(self._look("io"))
+        except (OSError, ValueError):
+            return None
+
+    def children(self, *, threads: int = 1) -> list[int]:
+        """The pids of its live children; `threads` as in `Stat`: each thread has children of its own."""
+        names = [str(self.pid)]
+        if threads > 1:
+            with suppress(OSError):
+                names = self._list("task")
+        found: list[int] = []
+        for name in names:
+            with suppress(OSError):
+                path = f"task/{name}/children"
+                data = self._look(path) if name == str(self.pid) else self._read(path)
+                found += [int(word) for word in data.split()]
+        return found
+
+    # -- looks that open afresh
+
+    def _read(self, name: str, limit: int = 1 << 20) -> bytes:
+        descriptor = self._open(name)
+        try:
+            chunks = []
+            while limit > 0 and (chunk := os.read(descriptor, min(limit, 65536))):
+                chunks.append(chunk)
+                limit -= len(chunk)
+            return b"".join(chunks)
+        finally:
+            os.close(descriptor)
+
+    def _list(self, name: str) -> list[str]:
+        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._directory)
+        try:
+            return os.listdir(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def files(self) -> list[OpenFile]:
+        """The regular files and block devices that it holds open, by descriptor; empty where we may not see them."""
+        try:
+            names = self._list("fd")
+        except OSError:
+            return []
+        found = [file for name in names if (file := self.file(int(name))) is not None]
+        return sorted(found, key=lambda file: file.fd)
+
+    def file(self, fd: int) -> OpenFile | None:
+        """One of its open files; None if it is neither a regular file nor a block device, or is closed by now."""
+        try:
+            info = os.stat(f"fd/{fd}", dir_fd=self._directory)
+            regular = stat.S_ISREG(info.st_mode)
+            if not regular and not stat.S_ISBLK(info.st_mode):
+                return None
+            position, flags = parse_fdinfo(self._read(f"fdinfo/{fd}"))
+        except (OSError, ValueError):
+            return None
+        if flags & O_PATH:
+            return None
+        if regular:
+            return OpenFile(fd, info.st_dev, info.st_ino, info.st_size, info.st_blocks * 512, position, flags)
+        size = block_device_size(info.st_rdev)
+        return OpenFile(fd, info.st_rdev, 0, size, size, position, flags)
+
+    def path(self, file: OpenFile) -> str:
+        """The name of an open file as the kernel tells it, looked up once; '' where it cannot be told."""
+        key = (file.fd, *file.key)
+        if key not in self._paths:
+            try:
+                self._paths[key] = os.readlink(f"fd/{file.fd}", dir_fd=self._directory)
+            except OSError:
+                return ""
+        return self._paths[key]
+
+    def stream(self, fd: int) -> os.stat_result | None:
+        """What stands behind a descriptor, of whatever kind; None if it is closed or hidden from us."""
+        try:
+            return os.stat(f"fd/{fd}", dir_fd=self._directory)
+        except OSError:
+            return None
+
+    def argv(self) -> list[str]:
+        """Its words; empty for one that has ended or is the kernel's own."""
+        try:
+            data = self._read("cmdline")
+        except OSError:
+            return []
+        return [os.fsdecode(word) for word in data.removesuffix(b"\0").split(b"\0")] if data else []
+
+    def environ(self) -> dict[str, str]:
+        """The environment that it was started with; empty where we may not see it."""
+        try:
+            entries = self._read("environ").split(b"\0")
+        except OSError:
+            return {}
+        pairs = (os.fsdecode(entry).partition("=") for entry in entries if b"=" in entry)
+        return {name: value for name, _, value in pairs}
+
+    def link(self, name: str) -> str:
+        """Where ``exe`` or ``cwd`` points; '' where we may not see it."""
+        try:
+            return os.readlink(name, dir_fd=self._directory)
+        except OSError:
+            return ""
+
+    def inside(self, path: str) -> str:
+        """A path of ours for a path of its own: relative ones start at its working directory."""
+        return os.path.join(self.link("cwd") or "/", path)
+
+    # -- identity and signals
+
+    def uid(self) -> int | None:
+        """Whose it is; None where that cannot be told."""
+        try:
+            for line in self._look("status").splitlines():
+                if line.startswith(b"Uid:"):
+                    return int(line.split()[1])
+        except (OSError, ValueError, IndexError):
+            pass
+        return None
+
+    def catches(self, number: int) -> bool:
+        """Whether it has a handler for this signal at this moment (an exec takes handlers away)."""
+        try:
+            for line in self._look("status").splitlines():
+                if line.startswith(b"SigCgt:"):
+                    return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+        except (OSError, ValueError, IndexError):
+            pass
+        return False
+
+    @property
+    def pidfd(self) -> int:
+        """A pidfd of this very process; ProcessLookupError if it is gone."""
+        if self._pidfd is None:
+            pidfd = os.pidfd_open(self.pid)
+            try:
+                if self.stat().start != self.start:
+                    raise ProcessLookupError(f"process {self.pid} is gone")
+            except BaseException:
+                os.close(pidfd)
+                raise
+            self._pidfd = pidfd
+        return self._pidfd
+
+    def send(self, number: int) -> None:
+        """Send a signal to this very process. ProcessLookupError, PermissionError."""
+        signal.pidfd_send_signal(self.pidfd, number)
+
+
+def parse_fdinfo(data: bytes) -> tuple[int, int]:
+    """Position and open flags from /proc/PID/fdinfo/N. ValueError if it says neither."""
+    position = flags = None
+    for line in data.splitlines():
+        if line.startswith(b"pos:"):
+            position = int(line[4:])
+        elif line.startswith(b"flags:"):
+            flags = int(line[6:], 8)
+            break
+    if position is None or flags is None:
+        raise ValueError("not a /proc/PID/fdinfo file")
+    return position, flags
+
+
+def open_process(pid: int, *, root: str = "/proc") -> Process:
+    """The process with this number, if it can be watched; ProcessError says in a line why not, and what to do."""
+    try:
+        process = Process(pid, root=root)
+    except (ProcessLookupError, OSError, ValueError) as error:
+        raise ProcessError(f"there is no process {pid}") from error
+    try:
+        told = process.stat()
+        if told.flags & KERNEL_THREAD:
+            raise ProcessError(f"process {pid} ({told.name}) is a thread of the kernel: it has no files to look at")
+        if told.state in "ZX":
+            raise ProcessError(f"process {pid} ({told.name}) has already ended")
+        process._list("fd")
+    except PermissionError as error:
+        owner = process.uid()
+        process.close()
+        raise ProcessError(
+            f"process {pid} belongs to another user (uid {owner}); to watch it, become that user or root, as with sudo"
+        ) from error
+    except ProcessLookupError as error:
+        process.close()
+        raise ProcessError(f"there is no process {pid}") from error
+    except BaseException:
+        process.close()
+        raise
+    return process
+
+
+class ProcessTree:
+    """A process and all that descend from it; one that was once in the tree stays, whoever adopts it."""
+
+    __slots__ = ("_known", "_root", "root")
+
+    def __init__(self, root: Process, *, proc: str = "/proc") -> None:
+        self.root = root
+        self._root = proc
+        self._known: dict[int, Process] = {root.pid: root}
+
+    def look(self) -> list[tuple[Process, Stat]]:
+        """Every live process of the tree with what its stat says now, parents first."""
+        found: dict[int, tuple[Process, Stat]] = {}
+        pending = list(self._known)
+        while pending and len(found) < MOST_PROCESSES:
+            pid = pending.pop(0)
+            if pid in found:
+                continue
+            process = self._known.get(pid)
+            try:
+                if process is None:
+                    process = self._known[pid] = Process(pid, root=self._root)
+                told = process.stat()
+                if told.state in "ZX":
+                    continue
+                found[pid] = process, told
+                pending += process.children(threads=told.threads)
+            except (OSError, ValueError):
+                self._forget(pid)
+        for pid in [pid for pid in self._known if pid not in found]:
+            self._forget(pid)
+        return list(found.values())
+
+    def _forget(self, pid: int) -> None:
+        process = self._known.pop(pid, None)
+        if process is not None and process is not self.root:
+            process.close()
+
+    def close(self) -> None:
+        """Give back every descriptor but those of the root, which is its owner's."""
+        for pid in list(self._known):
+            self._forget(pid)

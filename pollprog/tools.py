@@ -1,0 +1,51 @@
+"""Which programs have a plugin of ours, and how one is found: by the program's name, importing only the match.
+
+This is on the path to a command's start, so nothing here imports a plugin that is not asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pollprog.launch import Command
+    from pollprog.probes import Tool
+
+__all__ = ["PROBES", "TOOLS", "find", "program_names"]
+
+TOOLS = {"dd": "pollprog.probes.dd"}
+"""By the name of the program: the module whose ``TOOL`` knows it."""
+PROBES = {
+    "dd": "pollprog.probes.dd",
+    "evidence": "pollprog.probes.evidence",
+    "fdinfo": "pollprog.probes.fdinfo",
+    "filesize": "pollprog.probes.filesize",
+    "procio": "pollprog.probes.procio",
+    "treesize": "pollprog.probes.treesize",
+}
+"""By the name that users type after ``--probe``: the module whose ``probe(target, argument)`` makes it."""
+MULTI_CALL = {"busybox", "coreutils", "toybox"}
+"""Programs that are many, told apart by the first word or the second."""
+
+
+def program_names(command: Command) -> Iterator[str]:
+    """The names that a running or typed command may be known by."""
+    yield command.name
+    if command.executable:
+        yield os.path.basename(command.executable)
+    if command.name in MULTI_CALL and len(command.argv) > 1:
+        yield command.argv[1].removeprefix("--coreutils-prog=")
+
+
+def find(command: Command) -> Tool | None:
+    """The tool of ours that recognises this command, or None."""
+    for name in program_names(command):
+        if name in TOOLS:
+            tool: Tool = importlib.import_module(TOOLS[name]).TOOL
+            if tool.recognise(command):
+                return tool
+    return None
