@@ -193,12 +193,9 @@ class Channel:
         interval = max(SHORTEST_INTERVAL, interval)
         while True:
             with self._lock:
-                if self._outcome is not None or (self._changed > after and after >= 0):
+                if self._outcome is not None or self._changed > after:
                     return self._status()
-                if last is None:
-                    wait = FIRST - self.clock()
-                else:
-                    wait = last + interval - trio.current_time()
+                wait = FIRST - self.clock() if last is None else last + interval - trio.current_time()
                 news = self._seq > after and self._sample is not None
                 if news and wait <= 0:
                     return self._status()

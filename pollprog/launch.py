@@ -20,7 +20,7 @@ from pollprog.errors import CommandNotExecutable, CommandNotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Protocol
 
     class Filter(Protocol):
@@ -91,6 +91,18 @@ class Launched:
             return result.si_status, None
         return None, result.si_status
 
+    def pass_on_rest(self) -> None:
+        """Pass on what stands in the claimed streams, for a command that has ended before anybody listened."""
+        for stream, end in self.ends.items():
+            through = self.command.claims[stream]
+            os.set_blocking(end, False)
+            try:
+                while data := os.read(end, 65536):
+                    os.write(stream, through.passing(data))
+            except BlockingIOError:
+                pass  # somebody else holds it open
+            os.write(stream, through.end())
+
     def close(self) -> None:
         """Give back the descriptors."""
         for end in (self.pidfd, *self.ends.values()):
@@ -114,7 +126,7 @@ def launch(command: Command, *, mask: set[signal.Signals] | None = None) -> Laun
         actions.append((os.POSIX_SPAWN_DUP2, writer, stream))
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if mask is None else mask
 
-    def spawn(program: str, argv: Sequence[str]) -> int:
+    def spawn(program: str, argv: tuple[str, ...]) -> int:
         return os.posix_spawn(
             program,
             argv,
@@ -135,27 +147,26 @@ def launch(command: Command, *, mask: set[signal.Signals] | None = None) -> Laun
             os.close(end)
     started = time.monotonic()
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the command has it ignored, as we got it; we need its exit status
+        signal.signal(
+            signal.SIGCHLD, signal.SIG_DFL
+        )  # the command has it ignored, as we got it; we need its exit status
     return Launched(command, pid, os.pidfd_open(pid), ends, started)
 
 
-def spawn_or_script(spawn: object, path: str, argv: tuple[str, ...]) -> int:
+def spawn_or_script(spawn: Callable[[str, tuple[str, ...]], int], path: str, argv: tuple[str, ...]) -> int:
     """Start `path`, or /bin/sh on it where the kernel does not know its format; the errors of either, in words."""
-    assert callable(spawn)
     try:
         try:
-            pid = spawn(path, argv)
+            return spawn(path, argv)
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise
-            pid = spawn("/bin/sh", ("/bin/sh", path, *argv[1:]))
+            return spawn("/bin/sh", ("/bin/sh", path, *argv[1:]))
     except FileNotFoundError as error:
         raise CommandNotExecutable(f"{argv[0]}: its interpreter, named in the first line, is not there") from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CommandNotExecutable(f"{argv[0]}: cannot be run: {reason}") from error
-    assert isinstance(pid, int)
-    return pid
 
 
 def resolve(name: str) -> str:

@@ -9,18 +9,33 @@ afresh each time through ``fd/N``: a kept one would hold a pipe, a deleted file 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import stat
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 
 from pollprog.errors import ProcessError
 
-__all__ = ["Io", "OpenFile", "Process", "ProcessTree", "Stat", "block_device_size", "parse_io", "parse_stat"]
+__all__ = [
+    "Io",
+    "OpenFile",
+    "Process",
+    "ProcessTree",
+    "Stat",
+    "block_device_size",
+    "exit_status",
+    "open_process",
+    "parse_io",
+    "parse_stat",
+]
 
-MOST_PROCESSES = 4096
-"""A tree is followed no further than this: a fork bomb is not worth watching process by process."""
+MOST_PROCESSES = 512
+"""A tree is followed no further than this: each costs a descriptor, of which a process usually may have 1024."""
+MOST_KEPT = 64
+"""So many processes of a tree have their files under /proc kept open; the others' are opened at each look."""
 KERNEL_THREAD = 0x00200000
 """PF_KTHREAD in the flags field of /proc/PID/stat."""
 O_PATH = 0o10000000
@@ -41,6 +56,11 @@ class Stat:
     threads: int
     start: int
     """When it started, in clock ticks since boot: with the pid, its identity."""
+
+    @property
+    def ended(self) -> bool:
+        """Nothing of it runs any more. A process whose first thread has ended, and others not, says Z too."""
+        return self.state in "ZX" and self.threads <= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +143,11 @@ def block_device_size(device: int) -> int:
 class Process:
     """One process. Every look may raise ProcessLookupError (it is gone) or PermissionError (it is somebody else's)."""
 
-    __slots__ = ("_directory", "_kept", "_paths", "_pidfd", "pid", "start")
+    __slots__ = ("_directory", "_keeps", "_kept", "_paths", "_pidfd", "pid", "start")
 
-    def __init__(self, pid: int, *, root: str = "/proc") -> None:
+    def __init__(self, pid: int, *, root: str = "/proc", keep: bool = True) -> None:
         self.pid = pid
+        self._keeps = keep
         self._kept: dict[str, int] = {}
         self._paths: dict[tuple[int, int, int], str] = {}
         self._pidfd: int | None = None
@@ -137,6 +158,9 @@ class Process:
         except (FileNotFoundError, NotADirectoryError, ProcessLookupError) as error:
             self.close()
             raise ProcessLookupError(f"no process {pid}") from error
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Give back the descriptors; the process is left alone."""
@@ -150,11 +174,17 @@ class Process:
 
     def _look(self, name: str) -> bytes:
         """The present contents of one of our files under /proc."""
+        if not self._keeps:
+            return self._read(name)
         descriptor = self._kept.get(name)
         if descriptor is None:
             descriptor = self._open(name)
             self._kept[name] = descriptor
-        return os.pread(descriptor, 65536, 0)
+        data = chunk = os.pread(descriptor, 65536, 0)
+        while len(chunk) > 2048:  # a long list comes a page at a time
+            chunk = os.pread(descriptor, 65536, len(data))
+            data += chunk
+        return data
 
     def _open(self, name: str) -> int:
         try:
@@ -206,6 +236,10 @@ class Process:
             return os.listdir(descriptor)
         finally:
             os.close(descriptor)
+
+    def descriptors(self) -> list[int]:
+        """The numbers of its open descriptors, of whatever kind. PermissionError where we may not see them."""
+        return sorted(int(name) for name in self._list("fd"))
 
     def files(self) -> list[OpenFile]:
         """The regular files and block devices that it holds open, by descriptor; empty where we may not see them."""
@@ -343,9 +377,9 @@ def open_process(pid: int, *, root: str = "/proc") -> Process:
         told = process.stat()
         if told.flags & KERNEL_THREAD:
             raise ProcessError(f"process {pid} ({told.name}) is a thread of the kernel: it has no files to look at")
-        if told.state in "ZX":
+        if told.ended:
             raise ProcessError(f"process {pid} ({told.name}) has already ended")
-        process._list("fd")
+        process.descriptors()
     except PermissionError as error:
         owner = process.uid()
         process.close()
@@ -382,9 +416,10 @@ class ProcessTree:
             process = self._known.get(pid)
             try:
                 if process is None:
-                    process = self._known[pid] = Process(pid, root=self._root)
+                    keep = len(self._known) < MOST_KEPT
+                    process = self._known[pid] = Process(pid, root=self._root, keep=keep)
                 told = process.stat()
-                if told.state in "ZX":
+                if told.ended:
                     continue
                 found[pid] = process, told
                 pending += process.children(threads=told.threads)
@@ -403,3 +438,29 @@ class ProcessTree:
         """Give back every descriptor but those of the root, which is its owner's."""
         for pid in list(self._known):
             self._forget(pid)
+
+
+PIDFD_GET_INFO = 0xC040FF0B
+"""ioctl on a pidfd, Linux 6.13; struct pidfd_info of 64 bytes (include/uapi/linux/pidfd.h)."""
+PIDFD_INFO_EXIT = 1 << 3
+"""In the mask at offset 0, Linux 6.15: the wait status is asked for, and is there at offset 60."""
+
+
+def exit_status(pidfd: int) -> tuple[int | None, int | None] | None:
+    """How a process ended that is not our child: (exit code, signal); None where the kernel does not tell.
+
+    It tells once the parent has reaped the process, on Linux 6.15 and newer.
+    """
+    info = bytearray(64)
+    struct.pack_into("=Q", info, 0, PIDFD_INFO_EXIT)
+    try:
+        fcntl.ioctl(pidfd, PIDFD_GET_INFO, info)
+    except OSError:
+        return None
+    (mask,) = struct.unpack_from("=Q", info, 0)
+    if not mask & PIDFD_INFO_EXIT:
+        return None
+    (status,) = struct.unpack_from("=i", info, 60)
+    if os.WIFSIGNALED(status):
+        return None, os.WTERMSIG(status)
+    return os.WEXITSTATUS(status), None

@@ -87,14 +87,14 @@ class Sweep:
         self._pending = deque(entries)
         self._lock = threading.Lock()
         self._abandoned = False
-        self.results: list[tuple[Entry, Sample | None | Exception]] = []
+        self.results: list[tuple[Entry, Sample | Exception | None]] = []
         self.at: Entry | None = None
         self.since = time.monotonic()
 
     def run(self) -> None:
         """Look at each in turn. Runs in the worker thread."""
         while (entry := self._next()) is not None:
-            result: Sample | None | Exception
+            result: Sample | Exception | None
             try:
                 result = entry.look()
             except Exception as error:  # noqa: BLE001 # a plugin may raise anything; its job goes on

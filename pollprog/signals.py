@@ -1,6 +1,6 @@
-"""Which signals pollprog takes while a command runs under it, who sent them, and what becomes of them.
+r"""Which signals pollprog takes while a command runs under it, who sent them, and what becomes of them.
 
-The command is in our process group, so what the terminal sends (Ctrl-C, Ctrl-\\, Ctrl-Z, a hang-up) it has already got.
+The command is in our process group, so what the terminal sends (Ctrl-C, Ctrl-\, Ctrl-Z, a hang-up) it has already got.
 What a process sends to us with kill(2) it has not got, and is passed on, once. The kernel tells the two apart in si_code,
 which no Python handler is told; so the signals are held blocked, and waited for with sigtimedwait(2).
 
@@ -90,3 +90,10 @@ def stop_ourselves() -> None:
     before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
     os.kill(os.getpid(), signal.SIGTSTP)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def die_by(number: int) -> None:
+    """End as this signal ends a program that does not catch it: the shell is told the truth. Does not return."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pollprog.launch import Command
     from pollprog.probes import Tool
 
-__all__ = ["PROBES", "TOOLS", "find", "program_names"]
+__all__ = ["PROBES", "TOOLS", "find", "load", "program_names"]
 
 TOOLS = {"dd": "pollprog.probes.dd"}
 """By the name of the program: the module whose ``TOOL`` knows it."""
@@ -44,8 +44,12 @@ def program_names(command: Command) -> Iterator[str]:
 def find(command: Command) -> Tool | None:
     """The tool of ours that recognises this command, or None."""
     for name in program_names(command):
-        if name in TOOLS:
-            tool: Tool = importlib.import_module(TOOLS[name]).TOOL
-            if tool.recognise(command):
-                return tool
+        if name in TOOLS and (tool := load(name)).recognise(command):
+            return tool
     return None
+
+
+def load(name: str) -> Tool:
+    """The tool of this name."""
+    tool: Tool = importlib.import_module(TOOLS[name]).TOOL
+    return tool

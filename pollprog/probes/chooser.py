@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pollprog import tools
@@ -18,6 +19,7 @@ from pollprog.errors import PollprogError, UsageError
 from pollprog.launch import Command
 from pollprog.probes import Hears, Surveys, Target
 from pollprog.probes.evidence import Evidence
+from pollprog.probes.treesize import survey_tree
 from pollprog.status import Sample
 
 if TYPE_CHECKING:
@@ -41,14 +43,15 @@ Identity = tuple[str, int, int, str]
 class Chooser:
     """A probe that is, at each look, the best of those that fit.
 
-    `named`: what the user typed after ``--probe``. `excluded`: the names of probes that are not to be tried (again).
+    `total`: what the user typed after ``--total``: bytes, or a folder whose contents are the total. `named`: what the user
+    typed after ``--probe``. `excluded`: the names of probes that are not to be tried (again).
     """
 
     def __init__(
         self,
         tree: ProcessTree,
         *,
-        total: int | None = None,
+        total: int | str | None = None,
         named: str | None = None,
         launched: bool,
         claims: Mapping[int, Filter] | None = None,
@@ -56,7 +59,8 @@ class Chooser:
         excluded: set[str] | None = None,
     ) -> None:
         self._tree = tree
-        self._total = total
+        self._total = None if isinstance(total, str) else total
+        self._folder = total if isinstance(total, str) else None
         self._named = named
         self._launched = launched
         self._claims = dict(claims or {})
@@ -70,14 +74,29 @@ class Chooser:
         self._by_name: Probe | None = None
         self._looked = float("-inf")
         self._speaking: Probe | None = None
+        self._stale = False
+        """The probes that there are were made for another total."""
 
     # -- the probe contract
 
     def sample(self) -> Sample | None:
         """What the best of them says that has something to say."""
-        if self._named is not None and self._named not in self.excluded:
+        sample = self._best()
+        if sample is not None and self._total is not None and sample.current > self._total:
+            log.warning("more is done than --total says (%d): there is no percentage any more", self._total)
+            self._given(None)
+            sample = replace(sample, total=None)
+        return sample
+
+    def _best(self) -> Sample | None:
+        if self._stale:
+            self._stale = False
+            self._evidence = None
+            self._looked = float("-inf")
+            self.close()
+        if self._named is not None and self._works(self._named):
             sample = self._try(self._named, self._by_name or self._make_named())
-            if sample is not None or self._named not in self.excluded:
+            if sample is not None or self._works(self._named):
                 return sample
         now = time.monotonic()
         if now - self._looked >= LOOK_AGAIN:
@@ -108,8 +127,22 @@ class Chooser:
                     self._leave_out(name, error)
 
     def survey(self) -> Iterator[int] | None:
-        """The walk that the speaking probe wants."""
+        """The walk that the user's total needs, or that the speaking probe wants."""
+        if self._folder is not None:
+            return self._survey_folder(self._folder)
         return self._speaking.survey() if isinstance(self._speaking, Surveys) else None
+
+    def _survey_folder(self, folder: str) -> Iterator[int]:
+        size = 0
+        for size in survey_tree(folder):
+            yield size
+        self._folder = None
+        self._given(size or None)
+
+    def _given(self, total: int | None) -> None:
+        """From now on the user's total is this: every probe begins again with it."""
+        self._total = total
+        self._stale = True  # and not at once: this may be the surveying thread
 
     def close(self) -> None:
         """Close every probe."""
@@ -120,6 +153,9 @@ class Chooser:
             close(probe)
 
     # -- which probes
+
+    def _works(self, name: str) -> bool:
+        return name not in self.excluded
 
     def _named_one(self) -> list[tuple[str, Probe]]:
         return [(self._named, self._by_name)] if self._named is not None and self._by_name is not None else []
@@ -219,8 +255,9 @@ def check(sample: object) -> None:
     """Raise ValueError for what no probe can mean."""
     if not isinstance(sample, Sample):
         raise TypeError(f"sample() returned {type(sample).__name__}, not a Sample")
-    for number in (sample.current, sample.total, sample.activity):
-        if number is not None and (not isinstance(number, int) or number < 0):
+    numbers: tuple[object, ...] = (sample.current, sample.total or 0, sample.activity)
+    for number in numbers:
+        if not isinstance(number, int) or number < 0:
             raise ValueError(f"{number!r} is not a count")
 
 
@@ -228,7 +265,7 @@ def close(probe: Probe) -> None:
     """Close a probe, whatever it thinks of that."""
     try:
         probe.close()
-    except Exception:  # noqa: BLE001 # it is gone anyhow
+    except Exception:  # it is gone anyhow
         log.debug("close() raised", exc_info=True)
 
 
