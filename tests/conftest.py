@@ -1,0 +1,77 @@
+"""Programs that the tests watch: a test marked ``tool("dd")`` is skipped where dd is missing, and dd is named at the end.
+
+With POLLPROG_REQUIRE_TOOLS=1 in the environment it fails instead, so that a machine that is meant to test everything does.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+
+import pytest
+
+PACKAGES = {
+    "bash": "bash",
+    "busybox": "busybox-static",
+    "cp": "coreutils",
+    "dd": "coreutils",
+    "e2fsck": "e2fsprogs",
+    "env": "coreutils",
+    "find": "findutils",
+    "gcc": "gcc",
+    "git": "git",
+    "head": "coreutils",
+    "losetup": "mount",
+    "make": "make",
+    "mkfs.ext4": "e2fsprogs",
+    "mount": "mount",
+    "nice": "coreutils",
+    "nohup": "coreutils",
+    "ps": "procps",
+    "pv": "pv",
+    "qemu-img": "qemu-utils",
+    "resize2fs": "e2fsprogs",
+    "script": "bsdutils",
+    "setpriv": "util-linux",
+    "setsid": "util-linux",
+    "sleep": "coreutils",
+    "sort": "coreutils",
+    "sudo": "sudo",
+    "unshare": "util-linux",
+    "xz": "xz-utils",
+    "yes": "coreutils",
+}
+"""Program to Debian package, where the two have different names or the package is not obvious; others have the same."""
+
+MISSING = pytest.StashKey[set[str]]()
+
+
+def found(program: str) -> bool:
+    """Whether this program is here; root's own are looked for too, in whatever PATH."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+    return shutil.which(program, path=path) is not None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[MISSING] = set()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    missing = [name for mark in item.iter_markers("tool") for name in mark.args if not found(name)]
+    if not missing:
+        return
+    item.config.stash[MISSING].update(missing)
+    reason = f"not installed: {', '.join(sorted(missing))}"
+    if os.environ.get("POLLPROG_REQUIRE_TOOLS") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    missing = config.stash[MISSING]
+    if missing:
+        packages = sorted({PACKAGES.get(name, name) for name in missing})
+        terminalreporter.section("programs that were missing")
+        terminalreporter.line(f"Not tested, for want of: {', '.join(sorted(missing))}. To have them tested too:")
+        terminalreporter.line(f"    sudo apt-get install {shlex.join(packages)}")
