@@ -306,7 +306,7 @@ class Screen(_Outlet):
             return
         size = self.size()
         # Blanks over the width of the window lead from a line that is begun to the next, and leave a fresh one fresh.
-        start = self._erasure(size) if self._block else " " * size.columns + "\r\x1b[K"
+        start = ("" if self._region else self._erasure(size)) or " " * size.columns + "\r\x1b[K"
         self._send(f"{start}{clean(text)}\r\n".encode(), keep=True)
         if self._block:
             self._frame, self._block = None, 0
@@ -317,11 +317,7 @@ class Screen(_Outlet):
         """
         if self._closed:
             return
-        text = ""
-        if self._region or self._foreground():  # in the background, the cursor's line is the shell's
-            text = self._erasure(self.size())
-        if self._icon:
-            text += "\x1b]9;4;0\x1b\\"
+        text = self._erasure(self.size()) + ("\x1b]9;4;0\x1b\\" if self._icon else "")
         if text and self._permitted():
             self._send(text.encode(), keep=True)
         self._frame, self._region, self._block, self._icon = None, None, 0, False
@@ -348,7 +344,8 @@ class Screen(_Outlet):
             return f"\x1b7\x1b[r\x1b[{size.lines};1H\x1b[K\x1b8"
         if self._region:
             return "\x1b7\x1b[r\x1b8\x1b[J"  # a resize has moved the bar, but it is still below the cursor
-        return f"\r{self._up()}\x1b[J" if self._block else ""
+        # In the background, the line at the cursor is the shell's.
+        return f"\r{self._up()}\x1b[J" if self._block and self._foreground() else ""
 
 
 def _fitting(lines: Sequence[str], most: int) -> list[str]:
