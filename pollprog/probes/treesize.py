@@ -1,11 +1,11 @@
 """``treesize``: how much there is in a directory that is being filled, as by ``cp -r`` and ``tar x``; and the walk itself.
 
 What counts are the regular files that were made or changed since the command began: what was in the directory before is
-no work of its. The kernel's change time tells them apart, which no ``cp -p`` or ``tar x`` sets back. (On a file server whose
-clock is behind ours, files of the first moments are missed: all of those that it stamps with a time before the start.)
+no work of its. The kernel's change time tells them apart, which no ``cp -p`` or ``tar x`` sets back. (Where a file server's
+clock is behind ours, or a file system keeps whole seconds only, the files of the first moments are missed.)
 
-A walk of a large tree takes long, so a look walks for a short while only, and a new size is told whenever a walk is complete.
-The size is of a moment ago, hence a lower bound.
+A walk takes longer than a look may, so it runs beside the looks, as a survey; one follows the other, and half of the time at
+most is spent walking. What a look tells is what the last complete walk found, a moment ago: a lower bound.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TreeSize", "began", "probe", "survey_tree"]
 
-SLICE = 0.02
-"""Seconds that one look may walk."""
 BREATH = 0.01
 """Seconds of walking after which `survey_tree` pauses."""
 ENTRIES = 256
@@ -124,44 +122,38 @@ def began(process: Process) -> int:
 class TreeSize:
     """The size of a directory that a process tree fills."""
 
-    __slots__ = ("_activity", "_current", "_path", "_running", "_since", "_target", "_walk")
+    __slots__ = ("_activity", "_current", "_due", "_path", "_since", "_target")
 
     def __init__(self, target: Target, path: str) -> None:
         self._target = target
         self._path = path
         self._since = began(target.tree.root)
         self._activity = Activity(target.tree)
-        self._walk: Iterator[int] | None = None
-        self._running = 0
         self._current: int | None = None
+        self._due = 0.0
 
     def sample(self) -> Sample | None:
         """What the last complete walk found; None before the first, and while there is no directory."""
-        deadline = time.monotonic() + SLICE
-        if self._walk is None:
-            if not os.path.isdir(self._path):
-                self._current = None
-                return None
-            self._walk = survey_tree(self._path, since=self._since)
-        for total in self._walk:
-            self._running = total
-            if time.monotonic() >= deadline:
-                break
-        else:
-            self._current, self._walk = self._running, None
-        if self._current is None:
+        current = self._current
+        if current is None:
             return None
-        return Sample(
-            self._current,
-            self._target.total,
-            source="treesize",
-            bound=Bound.LOWER,
-            activity=self._activity.look(),
-        )
+        return Sample(current, self._target.total, source="treesize", bound=Bound.LOWER, activity=self._activity.look())
+
+    def survey(self) -> Iterator[int] | None:
+        """The next walk, once as much time has passed since the last as that one took."""
+        return self._walk() if time.monotonic() >= self._due else None
+
+    def _walk(self) -> Iterator[int]:
+        start = time.monotonic()
+        size = 0
+        for size in survey_tree(self._path, since=self._since):
+            yield size
+        self._current = size if os.path.isdir(self._path) else None
+        end = time.monotonic()
+        self._due = end + (end - start)
 
     def close(self) -> None:
-        """Give back the directory that a walk is in."""
-        self._walk = None
+        """Nothing is held: a walk gives back what it has open when it is dropped."""
 
 
 def probe(target: Target, argument: str | None) -> TreeSize:
