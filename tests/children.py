@@ -36,9 +36,9 @@ for line in sys.stdin:
 class Child:
     """A process that runs the lines it is given, and ends with its standard input."""
 
-    def __init__(self) -> None:
+    def __init__(self, *words: str) -> None:
         self.popen = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", OBEDIENT],
+            [sys.executable, "-I", "-S", "-c", OBEDIENT, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -73,9 +73,9 @@ class Child:
 
 
 @contextmanager
-def child() -> Iterator[Child]:
-    """An obedient child, ended and reaped behind the test."""
-    started = Child()
+def child(*words: str) -> Iterator[Child]:
+    """An obedient child, ended and reaped behind the test; `words` stand in its command line, and mean nothing to it."""
+    started = Child(*words)
     try:
         yield started
     finally:

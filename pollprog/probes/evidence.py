@@ -24,7 +24,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pollprog.errors import UsageError
-from pollprog.probes.seen import Files, Reader
+from pollprog.probes.seen import Files, Reader, Way
 from pollprog.probes.treesize import survey_tree
 from pollprog.status import Bound, Sample
 
@@ -42,6 +42,8 @@ SETTLING = 2.0
 """Seconds within which the choice of the reader is still open: nobody has been told much yet."""
 SMALLEST = 1 << 16
 """Less than this to read is a script, a list, a configuration: nobody waits for its end."""
+BUFFER = 4 << 20
+"""Bytes by which the output of a copy may be behind its input."""
 DISBELIEF = 4 << 20
 """Bytes read beyond twice the total after which that total is no longer believed."""
 
@@ -59,7 +61,6 @@ class Evidence:
         self._phase = ""
         self._phases = 0
         self._last: Sample | None = None
-        self._looks = 0
 
     def close(self) -> None:
         """Nothing to give back: the tree is its owner's."""
@@ -78,7 +79,6 @@ class Evidence:
                 seen.append((process, told, io, process.files()))
         if not seen:
             return None
-        self._looks += 1
         self._files.follow((process, files) for process, _, _, files in seen)
         self._choose(seen, now)
         by_reading = self._of_reader()
@@ -113,7 +113,7 @@ class Evidence:
         self._readers = present
         chosen = self._chosen
         if chosen is not None and not any(reader is chosen for reader in present.values()):
-            chosen = None
+            chosen = self._chosen = None
         best = max((r for r in present.values() if r.moved_at == now and credible(r)), key=weight, default=None)
         if best is None or best is chosen:
             if chosen is not None and not credible(chosen):
@@ -147,25 +147,43 @@ class Evidence:
 
     def _of_single(self, reader: Reader, source: OpenFile) -> Sample | None:
         seen = self._files.by_key[source.key]
-        unmoved = not seen.moved and source.position in (0, source.size)
-        beside = [file for file in reader.outputs if file.position == source.position and file.size]
-        target = max(beside, key=lambda file: file.size, default=None)
-        if target is not None and target.size > target.position and not reader.copies:
-            if self._looks == 1 or not self._files.by_key[target.key].grew:
-                if unmoved and reader.rchar < source.size:
-                    return Sample(0, source.size, source="output-size") if not source.position else None
-            else:
-                reader.copies = True
-        if seen.sparse and target is not None and (reader.copies or source.position):
-            return Sample(target.blocks, source.blocks, source="output-blocks", bound=Bound.ESTIMATE)
-        if reader.copies:
-            done = max((file.size for file in beside), default=source.position)
-            return Sample(max(done, source.position), source.size, source="output-size")
-        if unmoved and reader.rchar < source.size * 0.9 and reader.rchar > reader.first_rchar:
-            total = min(source.size, source.blocks or source.size)
-            return Sample(reader.rchar, total, source="rchar", bound=Bound.ESTIMATE)
+        beside = [file for file in reader.outputs if stands_beside(file, source)]
+        reader.way = self._way(reader, source, beside)
+        match reader.way:
+            case Way.ONE_CALL:
+                done = max((file.size for file in beside), default=0)
+                return Sample(max(done, source.position), source.size, source=reader.way.value)
+            case Way.HOLES:
+                done = max((file.blocks for file in beside), default=0)
+                return Sample(done, source.blocks, source=reader.way.value, bound=Bound.ESTIMATE)
+            case Way.PREAD:
+                total = min(source.size, source.blocks or source.size)
+                return Sample(reader.rchar, total, source=reader.way.value, bound=Bound.ESTIMATE)
+        if not seen.moved and any(
+            file.size > file.position and not self._files.by_key[file.key].grew for file in beside
+        ):
+            return None  # a copy inside one call, or an old file written over: the next look tells
         bound = Bound.UPPER if reader.threads > 1 else Bound.EXACT
-        return Sample(source.position, source.size, source="input-position", bound=bound)
+        return Sample(source.position, source.size, source=reader.way.value, bound=bound)
+
+    def _way(self, reader: Reader, source: OpenFile, beside: list[OpenFile]) -> Way:
+        seen = self._files.by_key[source.key]
+        if reader.way is not Way.POSITION:
+            return reader.way
+        if seen.sparse and any(file.position for file in beside):
+            return Way.HOLES
+        if any(file.size > file.position == source.position and self._files.by_key[file.key].grew for file in beside):
+            return Way.HOLES if seen.sparse else Way.ONE_CALL
+        unread = reader.rchar < source.size * 0.9
+        if (
+            unread
+            and not seen.moved
+            and (
+                source.position == source.size or (not source.position and reader.rchar > reader.first_rchar + SMALLEST)
+            )
+        ):
+            return Way.PREAD
+        return Way.POSITION
 
     def _of_output(self, wchar: int, write_bytes: int) -> Sample:
         written, how = self._files.output()
@@ -174,6 +192,12 @@ class Evidence:
         if wchar >= write_bytes:
             return Sample(wchar, source="wchar", bound=Bound.ESTIMATE)
         return Sample(write_bytes, source="write_bytes", bound=Bound.ESTIMATE)
+
+
+def stands_beside(output: OpenFile, source: OpenFile) -> bool:
+    """Whether this output is where the input is, or one buffer behind: it is a copy, and not something made of it."""
+    behind = source.position - output.position
+    return 0 <= behind <= min(BUFFER, source.position // 16)
 
 
 def credible(reader: Reader) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from pollprog.process import block_device_size
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from pollprog.process import OpenFile, Process
 
-__all__ = ["FileSeen", "Files", "Key", "Reader"]
+__all__ = ["FileSeen", "Files", "Key", "Reader", "Way"]
 
 Key = tuple[int, int]
 """Device and inode."""
@@ -112,6 +113,18 @@ class Files:
         return self.closed + sum(part[0] for part in parts), largest[1] or "output-size"
 
 
+class Way(Enum):
+    """What tells how far a process is with the one file that it reads."""
+
+    POSITION = "input-position"
+    ONE_CALL = "output-size"
+    """A copy inside one system call: the output grows from where both positions stand."""
+    HOLES = "output-blocks"
+    """A copy of a file with holes, which takes no time for them."""
+    PREAD = "rchar"
+    """Reads that leave the position alone."""
+
+
 @dataclass(slots=True)
 class Reader:
     """One process, and what it has to read."""
@@ -129,8 +142,8 @@ class Reader:
     """It was seen to read a file that its words name."""
     reads_folder: bool = False
     """It was seen to read below a folder that its words name."""
-    copies: bool = False
-    """Its output was seen to grow from where both positions stood: a copy inside one system call."""
+    way: Way = Way.POSITION
+    """How its reading of a single file can be told. What was seen once holds for good."""
     largest: OpenFile | None = None
     """The largest file that it was seen to read, as it was last seen."""
     threads: int = 1
@@ -165,8 +178,9 @@ class Reader:
         """Take in one look at this process."""
         self.inputs = [file for file in files if file.reads and file.size and not known.by_key[file.key].written]
         self.outputs = [file for file in files if file.writes]
+        for key in [key for key in self.files if key in known.by_key and known.by_key[key].written]:
+            del self.files[key]
         for file in self.outputs:
-            self.files.pop(file.key, None)
             for folder in [name for name in self.folders if below(known.by_key[file.key].path, name)]:
                 del self.folders[folder]
         for file in self.inputs:

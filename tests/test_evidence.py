@@ -1,0 +1,409 @@
+"""The evidence probe on recordings of real commands, on real commands, and on a process that does one step at a time."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pollprog.errors import UsageError
+from pollprog.probes.evidence import Evidence, probe
+from pollprog.process import Io, OpenFile, Process, ProcessTree, Stat
+from pollprog.status import Bound
+from tests.children import child, target_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pollprog.status import Sample
+
+RECORDINGS = Path(__file__).parent / "data" / "evidence"
+MIB = 1 << 20
+
+
+# --- recordings: what /proc said of a real command, every 50 ms or so
+
+
+class Recorded:
+    """A process of a recording, at one of its moments."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.start = 1
+        self.row: dict[str, object] = {}
+
+    def io(self) -> Io | None:
+        counters = self.row["io"]
+        return Io(*counters) if isinstance(counters, list) else None
+
+    def files(self) -> list[OpenFile]:
+        descriptors = self.row["fd"]
+        assert isinstance(descriptors, dict)
+        return [
+            OpenFile(int(fd), 1, hash(path) & 0xFFFFFFFF, size, blocks, position, int(flags, 8))
+            for fd, (path, position, flags, size, blocks) in descriptors.items()
+        ]
+
+    def path(self, file: OpenFile) -> str:
+        descriptors = self.row["fd"]
+        assert isinstance(descriptors, dict)
+        return str(descriptors[str(file.fd)][0])
+
+    def argv(self) -> list[str]:
+        return []
+
+    def link(self, _name: str) -> str:
+        return "/"
+
+
+class Recording:
+    """A tree that stands still at each moment of a recording in turn."""
+
+    def __init__(self, name: str) -> None:
+        rows = [json.loads(line) for line in (RECORDINGS / f"{name}.jsonl").read_text().splitlines()]
+        self.moments: list[list[dict[str, object]]] = [[row] for row in rows]
+        self._processes: dict[int, Recorded] = {}
+        self._now: list[dict[str, object]] = []
+
+    def look(self) -> list[tuple[Recorded, Stat]]:
+        found = []
+        for row in self._now:
+            pid = int(str(row["pid"]))
+            process = self._processes.setdefault(pid, Recorded(pid))
+            process.row = row
+            found.append((process, Stat(str(row["name"]), "R", 1, 0, 0, int(str(row["threads"])), 1)))
+        return found
+
+    def play(self) -> Iterator[tuple[list[dict[str, object]], Sample]]:
+        """What was recorded at each moment from the second on, and what evidence makes of it."""
+        evidence = Evidence(self)  # type: ignore[arg-type] # a recording is looked at as a tree is
+        for moment in self.moments:
+            self._now = moment
+            sample = evidence.sample()
+            if sample is not None and moment is not self.moments[0]:
+                yield moment, sample
+
+
+def of_file(suffix: str, field: int) -> Callable[[list[dict[str, object]]], float]:
+    """One field of the recorded file with this name: 1 its position, 3 its size."""
+
+    def look(rows: list[dict[str, object]]) -> float:
+        for row in rows:
+            descriptors = row["fd"]
+            assert isinstance(descriptors, dict)
+            for file in descriptors.values():
+                if file[0].endswith(suffix):
+                    return float(file[field])
+        return float("nan")
+
+    return look
+
+
+@pytest.mark.parametrize(
+    ("name", "truth", "whole", "source"),
+    [
+        ("cp_ext4", of_file("cp1.bin", 3), 402653184, "evidence:output-size"),
+        ("cp_4_7G_ext4", of_file("big5.cp", 3), None, "evidence:output-size"),
+        ("cat", of_file("cat1.bin", 3), 402653184, "evidence:output-size"),
+        ("gzip", of_file("txt.bin", 1), 101133497, "evidence:input-position"),
+        ("sha256sum", of_file("big4.bin", 1), 402653184, "evidence:input-position"),
+    ],
+)
+def test_a_recorded_command_is_told_as_its_files_show(name, truth, whole, source) -> None:
+    looks = list(Recording(name).play())
+    told = [(sample, truth(rows)) for rows, sample in looks if sample.source == source]
+    assert len(told) >= len(looks) * 0.6
+    for sample, expected in told:
+        if not math.isnan(expected):
+            assert abs(sample.current - expected) <= 0.01 * (whole or sample.total)
+        if whole is not None:
+            assert sample.total == whole
+    fractions = [sample.current / sample.total for sample, _ in told]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] > 0.6
+
+
+def test_a_recorded_copy_to_another_file_system_is_told_by_its_position() -> None:
+    for rows, sample in Recording("cp_to_tmpfs").play():
+        if sample.total is not None:
+            assert 0 <= sample.current <= sample.total
+            assert abs(sample.current - of_file(".bin", 1)(rows)) <= MIB
+
+
+def test_a_recorded_qemu_img_is_not_at_its_end_from_the_start() -> None:
+    looks = list(Recording("qemu-img_W").play())
+    assert of_file("rnd.bin", 1)(looks[0][0]) == 100663296, "its position is"
+    fractions = [sample.current / sample.total for _, sample in looks if sample.total]
+    assert {sample.source for _, sample in looks} == {"evidence:rchar"}
+    assert fractions[0] < 0.5
+    assert fractions == sorted(fractions)
+
+
+def test_recorded_threads_that_read_ahead_make_the_position_an_upper_bound() -> None:
+    samples = [sample for _, sample in Recording("zstd_T2").play()]
+    assert {sample.bound for sample in samples if sample.source == "evidence:input-position"} == {Bound.UPPER}
+
+
+# --- a process that does one step at a time
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(os.urandom(8 * MIB))
+    return tmp_path
+
+
+def steps(obedient, evidence: Evidence, *lines: str) -> Sample:
+    """Look, let the child take each step, look again; the last look."""
+    evidence.sample()
+    for line in lines:
+        obedient.does(line)
+        sample = evidence.sample()
+    assert sample is not None
+    return sample
+
+
+def test_a_file_that_is_read_is_told_by_its_position(folder: Path) -> None:
+    with child() as obedient, target_for(obedient.pid) as target:
+        sample = steps(
+            obedient, Evidence(target.tree), f"f = os.open({str(folder / 'a')!r}, 0)", f"os.read(f, {2 * MIB})"
+        )
+        assert (sample.current, sample.total, sample.source) == (2 * MIB, 8 * MIB, "evidence:input-position")
+        assert sample.bound is Bound.EXACT
+
+
+def test_files_that_are_named_count_together(folder: Path) -> None:
+    names = [str(folder / name) for name in ("a", "b", "c")]
+    with child(*names) as obedient, target_for(obedient.pid) as target:
+        sample = steps(
+            obedient,
+            Evidence(target.tree),
+            f"f = os.open({names[0]!r}, 0); os.read(f, {8 * MIB}); os.close(f)",
+            f"f = os.open({names[1]!r}, 0); os.read(f, {4 * MIB})",
+        )
+        assert sample.total == 24 * MIB
+        assert 12 * MIB <= sample.current <= 14 * MIB, "what the interpreter reads for itself counts too"
+        assert sample.bound is Bound.ESTIMATE
+
+
+def test_what_is_written_is_no_input_though_it_is_named(folder: Path) -> None:
+    names = [str(folder / "a"), str(folder / "out")]
+    with child(*names) as obedient, target_for(obedient.pid) as target:
+        (folder / "out").write_bytes(b"old" * MIB)
+        sample = steps(
+            obedient,
+            Evidence(target.tree),
+            f"f = os.open({names[0]!r}, 0); g = os.open({names[1]!r}, os.O_WRONLY | os.O_TRUNC)",
+            f"os.write(g, os.read(f, {MIB})[:100000])",
+            f"os.write(g, os.read(f, {MIB})[:100000])",
+        )
+        assert (sample.current, sample.total) == (2 * MIB, 8 * MIB)
+
+
+def test_a_named_folder_that_is_read_is_surveyed(folder: Path) -> None:
+    with child(str(folder)) as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        sample = steps(obedient, evidence, f"f = os.open({str(folder / 'a')!r}, 0)", f"os.read(f, {MIB})")
+        assert sample.total is None, "nobody has walked the tree yet"
+        walk = evidence.survey()
+        assert walk is not None
+        assert list(walk)[-1] == 24 * MIB
+        assert evidence.survey() is None
+        sample = evidence.sample()
+        assert sample is not None
+        assert sample.total == 24 * MIB
+
+
+def test_a_folder_that_is_written_is_no_input(folder: Path) -> None:
+    target_folder = folder / "into"
+    target_folder.mkdir()
+    with child(str(folder / "a"), str(target_folder)) as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        sample = steps(
+            obedient,
+            evidence,
+            f"f = os.open({str(folder / 'a')!r}, 0); g = os.open({str(target_folder / 'a')!r}, os.O_WRONLY | os.O_CREAT)",
+            f"os.write(g, os.read(f, {MIB}))",
+        )
+        assert evidence.survey() is None
+        assert sample.total == 8 * MIB
+
+
+def test_a_copy_with_holes_is_told_by_what_is_allocated(tmp_path: Path) -> None:
+    source, copy = tmp_path / "sparse", tmp_path / "copy"
+    with source.open("wb") as file:
+        file.truncate(100 * MIB)
+        file.seek(60 * MIB)
+        file.write(os.urandom(8 * MIB))
+    with child() as obedient, target_for(obedient.pid) as target:
+        sample = steps(
+            obedient,
+            Evidence(target.tree),
+            f"f = os.open({str(source)!r}, 0); g = os.open({str(copy)!r}, os.O_WRONLY | os.O_CREAT)",
+            f"os.lseek(f, {60 * MIB}, 0); os.lseek(g, {60 * MIB}, 0); os.write(g, os.read(f, {2 * MIB}))",
+            f"os.write(g, os.read(f, {2 * MIB}))",
+        )
+        assert sample.source == "evidence:output-blocks"
+        assert sample.bound is Bound.ESTIMATE
+        assert sample.total is not None
+        assert abs(sample.current / sample.total - 0.5) < 0.05
+
+
+def test_reads_that_leave_the_position_alone_are_counted(folder: Path) -> None:
+    with child() as obedient, target_for(obedient.pid) as target:
+        sample = steps(
+            obedient,
+            Evidence(target.tree),
+            f"f = os.open({str(folder / 'a')!r}, 0); os.lseek(f, 0, os.SEEK_END)",
+            f"os.pread(f, {4 * MIB}, 0)",
+        )
+        assert sample.source == "evidence:rchar"
+        assert sample.total == 8 * MIB
+        assert 4 * MIB <= sample.current <= 6 * MIB
+
+
+def test_a_deleted_output_still_grows(folder: Path) -> None:
+    with child() as obedient, target_for(obedient.pid) as target:
+        sample = steps(
+            obedient,
+            Evidence(target.tree),
+            f"g = os.open({str(folder / 'out')!r}, os.O_WRONLY | os.O_CREAT); os.unlink({str(folder / 'out')!r})",
+            f"os.write(g, bytes({MIB}))",
+            f"os.write(g, bytes({MIB}))",
+        )
+        assert (sample.current, sample.total, sample.source) == (2 * MIB, None, "evidence:output-size")
+
+
+def test_a_writer_through_a_mapping_moves_and_has_no_total(folder: Path) -> None:
+    path = str(folder / "mapped")
+    with child() as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        obedient.does("import mmap")
+        obedient.does(f"g = os.open({path!r}, os.O_RDWR | os.O_CREAT); os.truncate(g, {16 * MIB})")
+        obedient.does(f"m = mmap.mmap(g, {16 * MIB})")
+        first = evidence.sample()
+        obedient.does(f"m[:{4 * MIB}] = bytes({4 * MIB})")
+        second = evidence.sample()
+        obedient.does(f"m[{4 * MIB}:{8 * MIB}] = bytes({4 * MIB})")
+        third = evidence.sample()
+        assert first is not None
+        assert second is not None
+        assert third is not None
+        assert second.total is third.total is None
+        assert first.current < second.current < third.current
+        assert first.activity < second.activity < third.activity
+
+
+def test_the_users_total_holds_for_what_moves_most(folder: Path) -> None:
+    with child() as obedient, target_for(obedient.pid, total=10 * MIB) as target:
+        sample = steps(
+            obedient,
+            probe(target, None),
+            f"g = os.open({str(folder / 'out')!r}, os.O_WRONLY | os.O_CREAT)",
+            f"os.write(g, bytes({MIB}))",
+            f"os.write(g, bytes({4 * MIB}))",
+        )
+        assert (sample.current, sample.total) == (5 * MIB, 10 * MIB)
+
+
+def test_the_next_reader_of_a_script_begins_a_new_phase(folder: Path) -> None:
+    code = "import os, sys\nf = os.open(sys.argv[1], 0)\nfor line in sys.stdin: print(len(os.read(f, 1 << 20)), flush=True)"
+    with child() as shell, target_for(shell.pid) as target:
+        evidence = Evidence(target.tree)
+        phases = []
+        for name in ("a", "b"):
+            shell.does(
+                f"p = subprocess.Popen([sys.executable, '-I', '-S', '-c', {code!r}, {str(folder / name)!r}], "
+                "stdin=subprocess.PIPE, stdout=subprocess.PIPE)"
+            )
+            for _ in range(3):
+                shell.does("p.stdin.write(b'x' + bytes([10])); p.stdin.flush(); answer = p.stdout.readline()")
+                sample = evidence.sample()
+            assert sample is not None
+            assert (sample.current, sample.total) == (3 * MIB, 8 * MIB)
+            phases.append(sample.phase)
+            shell.does("p.communicate(); p.wait()")
+            evidence.sample()
+        assert phases[0] == ""
+        assert phases[1].endswith("(2)")
+
+
+def test_a_small_script_is_not_what_is_waited_for(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("# a few words\n" * 100)
+    with child(str(script)) as obedient, target_for(obedient.pid) as target:
+        sample = steps(obedient, Evidence(target.tree), f"f = os.open({str(script)!r}, 0)", "os.read(f, 4096)")
+        assert sample.total is None
+
+
+def test_an_input_that_is_read_over_and_over_has_no_total(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    path.write_bytes(bytes(MIB))
+    with child(str(path)) as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        steps(obedient, evidence, f"f = os.open({str(path)!r}, 0)", f"os.read(f, {MIB})")
+        again = f"os.lseek(f, 0, 0); [(os.lseek(f, 0, 0), os.read(f, {MIB})) for _ in range(12)]"
+        sample = steps(obedient, evidence, again, again)
+        assert sample.total is None
+
+
+def test_the_end_of_the_tree_says_nothing() -> None:
+    ended = subprocess.Popen(["true"])
+    process = Process(ended.pid)
+    ended.wait()
+    assert Evidence(ProcessTree(process)).sample() is None
+    process.close()
+
+
+def test_evidence_takes_no_argument() -> None:
+    with child() as obedient, target_for(obedient.pid) as target, pytest.raises(UsageError, match="no argument"):
+        probe(target, "x")
+
+
+# --- real commands: each look lies between two of our own, by path
+
+
+@pytest.mark.parametrize("how", ["cp {} {}", "cat {} > {}", "cp {} {} # to another file system"])
+def test_a_real_copy_is_told_by_what_stands_in_its_output(tmp_path: Path, how: str) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(MIB) * 192)
+    copy = Path("/dev/shm" if "#" in how else tmp_path, f"copy-{os.getpid()}")
+    try:
+        for _ in range(5):
+            copy.unlink(missing_ok=True)
+            if told_between(how.format(source, copy), source, copy):
+                break
+        else:
+            pytest.fail("no look fell into the copy")
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def told_between(command: str, source: Path, copy: Path) -> int:
+    """Run it, and count the looks whose figure lay between the size of the copy before and behind them."""
+    told = 0
+    running = subprocess.Popen(["sh", "-c", command])
+    try:
+        process = Process(running.pid)
+        evidence = Evidence(ProcessTree(process))
+        while running.poll() is None:
+            before = copy.stat().st_size if copy.exists() else 0
+            sample = evidence.sample()
+            behind = copy.stat().st_size if copy.exists() else 0
+            if sample is None or sample.total is None or not 0 < before < source.stat().st_size:
+                continue
+            if sample.source in ("evidence:output-size", "evidence:input-position"):
+                assert sample.total == source.stat().st_size
+                assert before <= sample.current <= behind + MIB
+                told += 1
+        process.close()
+    finally:
+        running.kill()
+        running.wait()
+    return told
