@@ -1,0 +1,34 @@
+"""Every figure, one after the other: how true, how cheap, how safe. ``make bench`` runs this; some minutes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BENCHES = {
+    "accuracy.py": "the fraction, against an independent count, time, progress and pv",
+    "eta.py": "the remaining time, against published estimators",
+    "dd_signals.py": "dd under SIGUSR1: nothing killed, nothing short",
+    "copy.py": "our copy loop, against cp",
+    "cost.py": "what watching costs",
+}
+
+
+def main() -> int:
+    failed = []
+    for name, what in BENCHES.items():
+        print(f"\n=== {name}: {what}", flush=True)
+        began = time.monotonic()
+        status = subprocess.run([sys.executable, HERE / name], check=False).returncode
+        print(f"=== {name}: exit status {status}, {time.monotonic() - began:.0f} s", flush=True)
+        if status:
+            failed.append(name)
+    print(f"\nmissed a goal: {', '.join(failed)}" if failed else "\nevery goal met")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
