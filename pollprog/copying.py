@@ -232,6 +232,8 @@ class _Copy:
         else:
             self.count(self.total or 0)
             return os.fstat(self.writer).st_size
+        if holes:
+            os.ftruncate(self.writer, size)  # or XFS fills holes with what it allocates ahead of a growing end
         reached = size
         for start, end in self.stretches(size, holes=holes):
             reached = self.copy_stretch(start, end)
@@ -243,7 +245,6 @@ class _Copy:
         if now < size:
             raise CopyError(f"{_name(self.source)} became shorter while it was being copied")
         os.ftruncate(self.writer, reached)
-        self.total = self.counter.total = self.copied
         return reached
 
     def stretches(self, size: int, *, holes: bool) -> Iterator[tuple[int, int]]:
