@@ -1,13 +1,14 @@
 """How fast the work goes, how long it still takes, and whether it moves at all.
 
-Theory of operation. Four ideas, each with one bit of state:
+Theory of operation. Four ideas, each with a few numbers of state:
 
 * *Rate* is units over seconds, both forgotten at the same pace. Only an advance is news, and it weighs as much as the time it
   took, so bursts, coarse counters and uneven sampling do not bias it. The memory is half as long as we have watched, or half
   as long as we still have to look ahead, whichever is less: a young job is learned at once, an old one is not shaken by a
   moment's noise, and near the end what counts is how it goes now. It never holds fewer than a few typical advances.
-* *Stalled* means no advance for several times the typical gap between advances. Of a longer gap only that much counts as
-  time worked: a stall says little about the speed before and after it, while a lasting slowdown is still learned.
+* *Stalled* means no advance for several times the typical gap between advances: typical for a moment, not for an advance, so
+  that a few long gaps among many short ones count. Of a stall only half of the patience counts as time worked: it says little
+  about the speed before and after it, while a slowdown, which looks like one stall after another, is learned in a few gaps.
 * *The end*, as a moment on the clock, is held, and eased towards where the rate now puts it: slowly while the two nearly
   agree, so that the countdown is steady, and faster the less they agree. A total that changes is news and no noise: it moves
   the end at once.
@@ -31,10 +32,12 @@ MEMORY: Final = 0.5  # of the time watched or ahead
 SHORTEST_MEMORY: Final = 3.0  # s
 GAPS_IN_MEMORY: Final = 5.0
 GAPS_TO_STALL: Final = 4.0
-SHORTEST_STALL: Final = 5.0  # s
+SHORTEST_STALL: Final = 4.5  # s: sampled once a second, the last advance is seen late, and the stall told after 5
+STALL_COUNTS: Final = 0.5  # of the patience lost, as time worked
 FIRST_PATIENCE: Final = 15.0  # s, while too few advances were seen to know what gap is typical
 KNOWN_GAPS: Final = 3
 EASING: Final = 0.15  # of the time remaining, where the held end and the fresh one agree
+HOLD: Final = 30.0  # s, and the time watched; no first guess is worth holding for the hours that it may foretell
 AGREEING: Final = 1 / 3  # logarithm of the ratio at which easing is twice as fast
 HIDE_AT: Final = 0.5  # the same logarithm, beyond which nothing is told ...
 SHOW_AT: Final = 0.35  # ... until it has fallen below this one
@@ -46,8 +49,8 @@ class Estimator:
     """Rate, time remaining and stall of one job, from samples of its counter taken at any pace."""
 
     __slots__ = (
-        "_advanced", "_advances", "_current", "_doubt", "_end", "_fresh", "_gap", "_hidden", "_now", "_seconds", "_total",
-        "_units", "_watched",
+        "_advanced", "_advances", "_current", "_doubt", "_end", "_fresh", "_gap", "_hidden", "_now", "_seconds", "_squares",
+        "_total", "_units", "_watched",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -60,8 +63,10 @@ class Estimator:
         self._advanced = now
         self._advances = 0
         self._watched = 0.0  # seconds of all advances, less what was stalled
-        self._gap = 0.0  # seconds from one advance to the next, typically
-        self._units = self._seconds = 0.0  # remembered, both decayed
+        self._units = 0.0  # of all advances, decayed ...
+        self._seconds = 0.0  # ... and their gaps ...
+        self._squares = 0.0  # ... and the squares of those
+        self._gap = 0.0  # seconds from one advance to the next, for a typical moment
         self._total: int | None = None
         self._end: float | None = None  # held moment of the end, or None if unknown
         self._fresh = math.inf  # seconds remaining as the rate alone has it
@@ -84,16 +89,16 @@ class Estimator:
 
     def _advance(self, now: float, current: int) -> None:
         gap = now - self._advanced
-        if self._advances >= KNOWN_GAPS:
-            gap = min(gap, self.patience())
+        if self._advances >= KNOWN_GAPS and gap > self.patience():
+            gap = STALL_COUNTS * self.patience()
         self._advances += 1
         self._watched += gap
-        # Gaps that grow are believed sooner than gaps that shrink: patience lost too early is a false alarm.
-        self._gap += (gap - self._gap) * (1.0 if self._advances == 1 else 0.3 if gap > self._gap else 0.1)
         memory = max(SHORTEST_MEMORY, MEMORY * min(self._watched, self._fresh), GAPS_IN_MEMORY * self._gap)
         kept = math.exp(-gap / memory)
         self._units = self._units * kept + (current - self._current)
         self._seconds = self._seconds * kept + gap
+        self._squares = self._squares * kept + gap * gap
+        self._gap = self._squares / self._seconds
         self._current, self._advanced = current, now
 
     def _aim(self, now: float, passed: float, current: int, total: int) -> None:
@@ -108,7 +113,7 @@ class Estimator:
         self._total, self._fresh = total, fresh
         apart = abs(math.log((fresh + 1) / (max(0.0, self._end - now) + 1)))  # a second more or less is no disagreement
         self._hidden = apart > (SHOW_AT if self._hidden else HIDE_AT)
-        easing = max(0.3, EASING * fresh / (1 + (apart / AGREEING) ** 2))
+        easing = max(0.3, min(EASING * fresh, HOLD + self._watched) / (1 + (apart / AGREEING) ** 2))
         if self._hidden:
             easing = min(easing, CATCH_UP)
         self._end += (now + fresh - self._end) * -math.expm1(-passed / easing)
