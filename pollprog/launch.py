@@ -1,9 +1,10 @@
 """Start a command exactly as ``exec`` from the shell would.
 
 The command gets every descriptor that we inherited, the environment as it came to us (the interpreter may have changed its
-own copy: PEP 538), the signal mask and the ignored signals that we got, the default action for SIGPIPE and SIGXFSZ (which
-the interpreter ignores for itself), our process group, argv[0] as typed, and a script without ``#!`` goes to /bin/sh.
-What differs is only what a tool asked for: a stream of its own to listen to.
+own copy: PEP 538), the signal mask and the ignored signals that we got, our process group, argv[0] as typed, and a script
+without ``#!`` goes to /bin/sh. SIGPIPE and SIGXFSZ get their default action: the interpreter ignores them for itself, and
+nobody can ask it what they were before. What differs is only what a tool asked for, a stream of its own to listen to; and
+that glibc's posix_spawn ignores signals 32 and 33, which are the C library's own and no program's.
 
 This module is on the path to the command's first instruction, so it imports what the interpreter has loaded anyhow.
 """
@@ -20,8 +21,11 @@ from pollprog.errors import CommandNotExecutable, CommandNotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Protocol
+
+    from pollprog.ending import Ended
+    from pollprog.streams import Ear
 
     class Filter(Protocol):
         """Decides which bytes of a claimed stream pass on, and when."""
@@ -35,8 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Command", "Launched", "claimable", "launch", "resolve"]
 
-FIRST_FREE = 3
-"""Descriptors below are the three streams."""
+INTERPRETERS = (signal.SIGPIPE, signal.SIGXFSZ)
+"""What Python ignores for itself."""
 
 
 class Command:
@@ -66,107 +70,206 @@ class Command:
 
 
 class Launched:
-    """A command that was started, and is our child."""
+    """A command that was started, and is our child. Until it is reaped, nobody else can have its number."""
 
-    __slots__ = ("command", "ends", "pid", "pidfd", "started")
+    __slots__ = ("_ended", "_pidfd", "command", "ears", "ends", "pid", "started")
 
-    def __init__(self, command: Command, pid: int, pidfd: int, ends: dict[int, int], started: float) -> None:
+    def __init__(self, command: Command, pid: int, ends: Mapping[int, int]) -> None:
+        self.started = time.monotonic()
         self.command = command
         self.pid = pid
-        self.pidfd = pidfd
-        self.ends = ends
+        self.ends = dict(ends)
         """The reading end of each claimed stream."""
-        self.started = started
-        """`time.monotonic()` of the start."""
+        self.ears: Sequence[Ear] = ()
+        """Who reads them, once somebody does."""
+        self._ended: Ended | None = None
+        self._pidfd: int | None = None
 
-    def reap(self) -> tuple[int | None, int | None] | None:
-        """How it ended, as (exit code, signal), one of them None; None while it runs; (None, None): nobody can know."""
-        try:
-            result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
-        except ChildProcessError:
-            return None, None
-        if result is None:
-            return None
-        if result.si_code == os.CLD_EXITED:
-            return result.si_status, None
-        return None, result.si_status
+    @property
+    def pidfd(self) -> int:
+        """What can be waited for. OSError where the kernel refuses one; the command does not need it."""
+        if self._pidfd is None:
+            self._pidfd = os.pidfd_open(self.pid)
+        return self._pidfd
 
-    def pass_on_rest(self) -> None:
-        """Pass on what stands in the claimed streams, for a command that has ended before anybody listened."""
-        for stream, end in self.ends.items():
-            through = self.command.claims[stream]
-            os.set_blocking(end, False)
+    def reap(self) -> Ended | None:
+        """How it ended; None while it runs."""
+        if self._ended is None:
             try:
-                while data := os.read(end, 65536):
-                    os.write(stream, through.passing(data))
-            except BlockingIOError:
-                pass  # somebody else holds it open
-            os.write(stream, through.end())
+                result = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG)
+            except ChildProcessError:  # somebody in this process waits for any child at all
+                self._ended = None, None
+            else:
+                if result is None:
+                    return None
+                exited = result.si_code == os.CLD_EXITED
+                self._ended = (result.si_status, None) if exited else (None, result.si_status)
+        return self._ended
+
+    def send(self, number: int) -> bool:
+        """Send it a signal. False if it has ended, or is somebody else's by now, as sudo is."""
+        if self._ended is not None:
+            return False
+        try:
+            os.kill(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+    def is_stopped(self) -> bool:
+        """Whether it stands still: stopped by a signal, or held by a debugger."""
+        return is_stopped(self.pid)
+
+    def was_stopped(self) -> bool:
+        """Whether it was stopped, and went on, since this was last asked."""
+        try:
+            told = os.waitid(os.P_PID, self.pid, os.WCONTINUED | os.WNOHANG)
+        except ChildProcessError:
+            return False
+        return told is not None
 
     def close(self) -> None:
         """Give back the descriptors."""
-        for end in (self.pidfd, *self.ends.values()):
+        for end in self.ends.values():
             os.close(end)
+        self.ends.clear()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
 
 
-def launch(command: Command, *, mask: set[signal.Signals] | None = None) -> Launched:
+def is_stopped(pid: int) -> bool:
+    """Whether the process with this number stands still."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except (OSError, IndexError):
+        return False
+
+
+# --- starting
+
+
+def launch(command: Command, *, mask: Iterable[int] | None = None) -> Launched:
     """Start `command`. `mask`: the signals that it finds blocked (default: those blocked now).
 
     Raises CommandNotFound or CommandNotExecutable with a line that names the command.
     """
     path = resolve(command.argv[0])
-    environment = original_environment()
-    actions: list[tuple[int, int, int]] = []
+    start = Start(signal.pthread_sigmask(signal.SIG_BLOCK, ()) if mask is None else mask)
     ends: dict[int, int] = {}
-    writing: list[int] = []
-    for stream in command.claims:
-        reader, writer = os.pipe()
-        ends[stream] = reader
-        writing.append(writer)
-        actions.append((os.POSIX_SPAWN_DUP2, writer, stream))
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if mask is None else mask
-
-    def spawn(program: str, argv: tuple[str, ...]) -> int:
-        return os.posix_spawn(
-            program,
-            argv,
-            environment,
-            file_actions=actions,
-            setsigmask=blocked,
-            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
-        )
-
     try:
-        pid = spawn_or_script(spawn, path, command.argv)
+        for stream in command.claims:
+            ends[stream], start.streams[stream] = os.pipe()
+        pid = start_program(start, path, command.argv)
     except BaseException:
         for end in ends.values():
             os.close(end)
         raise
     finally:
-        for end in writing:
-            os.close(end)
-    started = time.monotonic()
-    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
-        signal.signal(
-            signal.SIGCHLD, signal.SIG_DFL
-        )  # the command has it ignored, as we got it; we need its exit status
-    return Launched(command, pid, os.pidfd_open(pid), ends, started)
+        for writer in start.streams.values():
+            os.close(writer)
+    return Launched(command, pid, ends)
 
 
-def spawn_or_script(spawn: Callable[[str, tuple[str, ...]], int], path: str, argv: tuple[str, ...]) -> int:
+class Start:
+    """What a new program finds beside its words."""
+
+    __slots__ = ("environment", "mask", "streams")
+
+    def __init__(self, mask: Iterable[int]) -> None:
+        self.mask = set(mask)
+        self.environment = original_environment()
+        self.streams: dict[int, int] = {}
+        """Our descriptor for each stream that is not the inherited one."""
+
+    def __call__(self, path: str, argv: tuple[str, ...]) -> int:
+        """Start it; its pid. OSError if the kernel refuses."""
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            return self.fork(path, argv)
+        return os.posix_spawn(
+            path,
+            argv,
+            self.environment,
+            file_actions=[(os.POSIX_SPAWN_DUP2, writer, stream) for stream, writer in self.streams.items()],
+            setsigmask=self.mask,
+            setsigdef=INTERPRETERS,
+        )
+
+    def fork(self, path: str, argv: tuple[str, ...]) -> int:
+        """The same for one who came to us with SIGCHLD ignored, and hands that on.
+
+        We must not ignore it ourselves, or the kernel forgets the exit status; and posix_spawn can make no signal ignored.
+        """
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+                handled = [signal.SIGINT] if callable(signal.getsignal(signal.SIGINT)) else []
+                for number in (*INTERPRETERS, *handled):
+                    signal.signal(number, signal.SIG_DFL)
+                for stream, end in self.streams.items():
+                    os.dup2(end, stream)
+                signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+                os.execve(path, argv, self.environment)
+            except OSError as error:
+                os.write(writer, str(error.errno).encode())
+            finally:
+                os._exit(127)
+        os.close(writer)
+        with open(reader, "rb") as file:  # which ends with the exec
+            failed = file.read()
+        if failed:
+            os.waitpid(pid, 0)
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # for the next try
+            raise OSError(int(failed), os.strerror(int(failed)))
+        return pid
+
+
+def start_program(start: Start, path: str, argv: tuple[str, ...]) -> int:
     """Start `path`, or /bin/sh on it where the kernel does not know its format; the errors of either, in words."""
     try:
         try:
-            return spawn(path, argv)
+            return start(path, argv)
         except OSError as error:
-            if error.errno != errno.ENOEXEC:
+            if error.errno != errno.ENOEXEC or b"\0" in first_line(path):
                 raise
-            return spawn("/bin/sh", ("/bin/sh", path, *argv[1:]))
+            return start("/bin/sh", ("/bin/sh", path, *argv[1:]))
     except FileNotFoundError as error:
-        raise CommandNotExecutable(f"{argv[0]}: its interpreter, named in the first line, is not there") from error
+        line = first_line(path)
+        interpreter = repr(os.fsdecode(line[2:].strip(b" \t"))) if line.startswith(b"#!") else "what loads it"
+        raise CommandNotExecutable(f"{argv[0]}: cannot be run: {interpreter} is not there") from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CommandNotExecutable(f"{argv[0]}: cannot be run: {reason}") from error
+
+
+def first_line(path: str) -> bytes:
+    """The beginning of a file, as far as the kernel looks for ``#!``; nothing where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(255).partition(b"\n")[0]
+    except OSError:
+        return b""
+
+
+def original_environment() -> Mapping[bytes, bytes]:
+    """The environment as it was when we were started, before the interpreter added to it.
+
+    An entry that is no variable, for want of a name or an equals sign, is left out, as shells do.
+    """
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            block = file.read()
+    except OSError:
+        return dict(os.environb)
+    entries = (entry.partition(b"=") for entry in block.split(b"\0"))
+    return {name: value for name, equals, value in entries if name and equals}
+
+
+# --- which program
 
 
 def resolve(name: str) -> str:
@@ -174,8 +277,12 @@ def resolve(name: str) -> str:
     if not name:
         raise CommandNotFound("'': command not found; an empty word names no command")
     if "/" in name:
-        if not os.path.exists(name):
-            raise CommandNotFound(f"{name}: no such file")
+        try:
+            os.stat(name)
+        except PermissionError as error:
+            raise CommandNotExecutable(f"{name}: permission denied on the way there") from error
+        except OSError as error:
+            raise CommandNotFound(f"{name}: {(error.strerror or str(error)).lower()}") from error
         check_executable(name)
         return name
     refused: CommandNotExecutable | None = None
@@ -202,32 +309,26 @@ def check_executable(path: str) -> None:
         raise CommandNotExecutable(f"{path}: permission denied; if it is a program, chmod +x it")
 
 
-def original_environment() -> Mapping[bytes, bytes]:
-    """The environment as it was when we were started, before the interpreter added to it."""
-    try:
-        with open("/proc/self/environ", "rb") as file:
-            block = file.read()
-    except OSError:
-        return dict(os.environb)
-    return dict(entry.split(b"=", 1) for entry in block.split(b"\0") if b"=" in entry)
+# --- streams
 
 
 def claimable(stream: int) -> bool:
     """Whether a tool may put a pipe between the command and where the user sent this stream.
 
     Not where anything else that the command inherits may be the same open file description: the order of what is written
-    through both would be lost. Not standard output into a file, which some commands look at and seek in.
+    through both would be lost. Not standard output into a file, which some commands look at and seek in. Not a stream that
+    the user closed.
     """
     try:
         ours = os.fstat(stream)
+        if not os.get_inheritable(stream) or (stream == 1 and stat.S_ISREG(ours.st_mode)):
+            return False
         others = [int(name) for name in os.listdir("/proc/self/fd") if int(name) != stream]
     except OSError:
         return False
-    if stream == 1 and stat.S_ISREG(ours.st_mode):
-        return False
     for other in others:
         try:
-            if other >= FIRST_FREE and not os.get_inheritable(other):
+            if not os.get_inheritable(other):
                 continue
             theirs = os.fstat(other)
         except OSError:

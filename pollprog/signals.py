@@ -1,10 +1,12 @@
-r"""Which signals pollprog takes while a command runs under it, who sent them, and what becomes of them.
+r"""Which signals pollprog takes while it works, who sent them, and what becomes of them.
 
-The command is in our process group, so what the terminal sends (Ctrl-C, Ctrl-\, Ctrl-Z, a hang-up) it has already got.
-What a process sends to us with kill(2) it has not got, and is passed on, once. The kernel tells the two apart in si_code,
-which no Python handler is told; so the signals are held blocked, and waited for with sigtimedwait(2).
+The command is in our process group, so what the terminal sends (Ctrl-C, Ctrl-\, Ctrl-Z, a hang-up) it has already got, and
+so has it what a process of its own sends to the group. What anybody else sends to us with kill(2) it has not got, and is
+passed on, once. The kernel tells who sent a signal, which no Python handler is told; so the signals are held blocked, and
+waited for with sigtimedwait(2). It does not tell a signal to our process from one to the whole group: a command that
+handles what ``kill %1`` sends is told twice.
 
-Job control: at SIGTSTP we stop ourselves as well, by the default action, so that the kernel's rule for orphaned groups holds.
+SIGTTIN, SIGTTOU and SIGSTOP stop us as they stop anybody, and we are none the wiser.
 """
 
 from __future__ import annotations
@@ -16,84 +18,115 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pollprog.launch import Launched
 
-__all__ = ["Held", "hold", "pass_on", "sent_by_terminal", "stop_ourselves", "wait"]
+__all__ = ["LEAVING", "Held", "die_by", "hold", "pass_on", "sent_by_terminal", "stop_ourselves", "wait"]
 
 FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS}
 UNCATCHABLE = {signal.SIGKILL, signal.SIGSTOP}
 INTERPRETERS = {signal.SIGPIPE, signal.SIGXFSZ}
 JOB_CONTROL = {signal.SIGTTIN, signal.SIGTTOU}
-WITHOUT_EFFECT = {signal.SIGWINCH, signal.SIGURG}
-NOT_HELD = FAULTS | UNCATCHABLE | INTERPRETERS | JOB_CONTROL | WITHOUT_EFFECT
+NOT_HELD = FAULTS | UNCATCHABLE | INTERPRETERS | JOB_CONTROL
+LEAVING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
+"""What ends a job of our own, or our watching of somebody else's."""
 
 
 class Held:
     """The signals that are held, and the mask as it was before: what the command is to find."""
 
-    __slots__ = ("mask", "signals")
+    __slots__ = ("interrupted", "mask", "signals")
 
     def __init__(self, signals: set[int], mask: set[signal.Signals]) -> None:
         self.signals = signals
         self.mask = mask
+        self.interrupted = False
+        """Whether Ctrl-C was typed."""
+
+    def release(self) -> None:
+        """Let every signal act by itself again, as in a program that knows of none; but for those that have come."""
+        while wait(self, 0) is not None:
+            pass
+        if callable(signal.getsignal(signal.SIGINT)):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
 
 
-def hold() -> Held:
+def hold(*, passing: bool = True) -> Held:
     """Block every signal that we take, before the command starts, and before any thread does.
 
-    Those ignored on our behalf (by nohup, by a shell without job control) stay ignored, for us and for the command.
+    Those ignored on our behalf (by nohup, by a shell without job control) stay ignored, for us and for the command. Without
+    `passing`, where there is nobody to pass one on to, those are taken that we act upon.
     """
-    signals = {number for number in signal.valid_signals() if number not in NOT_HELD and not ignored(number)}
+    wanted = signal.valid_signals() - NOT_HELD if passing else {*LEAVING, signal.SIGTSTP, signal.SIGCONT}
+    signals = {number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN}
     signals.add(signal.SIGCHLD)
     return Held({int(number) for number in signals}, set(signal.pthread_sigmask(signal.SIG_BLOCK, signals)))  # type: ignore[arg-type] # it yields Signals, and ints for real-time ones
 
 
-def ignored(number: int) -> bool:
-    """Whether this signal was ignored when we were started."""
-    return signal.getsignal(number) is signal.SIG_IGN
-
-
 def wait(held: Held, seconds: float) -> signal.struct_siginfo | None:
     """The next held signal, or None after so many seconds."""
-    return signal.sigtimedwait(held.signals, seconds)
+    info = signal.sigtimedwait(held.signals, seconds)
+    if info is not None and info.si_signo == signal.SIGINT and sent_by_terminal(info):
+        held.interrupted = True
+    return info
 
 
 def sent_by_terminal(info: signal.struct_siginfo) -> bool:
-    """Whether the kernel sent it, to the whole foreground group, and no process did."""
+    """Whether the kernel sent it, and no process did."""
     return info.si_code > 0
 
 
 def pass_on(info: signal.struct_siginfo, launched: Launched) -> bool:
     """Pass a signal on to the command, if it has not got it already; say whether it was passed on."""
-    if info.si_signo == signal.SIGCHLD or sent_by_terminal(info):
+    number = info.si_signo
+    if number == signal.SIGCHLD:
         return False
-    if info.si_signo == signal.SIGHUP and info.si_pid == os.getsid(0):
-        return False  # a shell that ends hangs up each job as a whole
-    if info.si_signo == signal.SIGCONT and not is_stopped(launched.pid):
+    if sent_by_terminal(info):
+        if number not in (signal.SIGHUP, signal.SIGCONT) or os.getsid(0) != os.getpid():
+            return False  # the whole group has got it; but a hang-up goes to the leader of the session alone
+    elif number == signal.SIGHUP and info.si_pid == os.getsid(0) != 0 and not terminal_is_there():
+        return False  # a shell whose terminal is gone hangs up each job as a whole
+    elif descends(info.si_pid, launched.pid):
         return False
+    if number == signal.SIGCONT and not launched.is_stopped():
+        return False
+    return launched.send(number)
+
+
+def terminal_is_there() -> bool:
+    """Whether our session still has its terminal."""
     try:
-        signal.pidfd_send_signal(launched.pidfd, info.si_signo)
-    except (ProcessLookupError, PermissionError):  # it has ended; it runs as somebody else now
+        os.close(os.open("/dev/tty", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError:
         return False
     return True
 
 
-def is_stopped(pid: int) -> bool:
-    """Whether that process, a child of ours that is not reaped, stands still."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
-    except (OSError, IndexError):
-        return False
+def descends(pid: int, ancestor: int) -> bool:
+    """Whether the process with this number is that one, or was started by it or below it."""
+    for _ in range(1000):
+        if pid == ancestor:
+            return True
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                pid = int(file.read().rpartition(b")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return False
+        if pid <= 1:
+            return False
+    return False
 
 
 def stop_ourselves() -> None:
-    """Stop, as SIGTSTP does by default, and return when we are continued."""
+    """Stop as SIGTSTP does by default, and return when we are continued.
+
+    By the default action, the kernel's rule holds: nothing stops that no shell is there to continue.
+    """
     before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
-    os.kill(os.getpid(), signal.SIGTSTP)
+    signal.raise_signal(signal.SIGTSTP)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def die_by(number: int) -> None:
-    """End as this signal ends a program that does not catch it: the shell is told the truth. Does not return."""
+    """End as this signal ends a program that does not catch it, so that a shell's loop around us ends too."""
     signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
+    signal.raise_signal(number)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})

@@ -1,0 +1,164 @@
+"""What can be typed: the command line as argparse knows it, for parsing, help and completion.
+
+Options of ``run`` end at the command's first word, and no option may be abbreviated: what is not ours is the command's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from pollprog import __version__
+from pollprog.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+__all__ = ["parse", "parser"]
+
+EPILOG = """\
+exit status: that of the command; 128+N if signal N ended it; 127 if it was not found, 126 if it cannot be run,
+125 for a fault of pollprog's own, 2 for a wrong option; attach: 123 where nobody can know."""
+FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
+"""How shells complete the name of a file."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong as UsageError does."""
+
+    def error(self, message: str) -> NoReturn:
+        """What is wrong with the command line."""
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """What this command line asks for. UsageError for what cannot be asked for."""
+    argv = list(argv)
+    end = len(argv) if argv[:1] != ["run"] else command_word(argv)
+    arguments = parser().parse_args(argv[:end])
+    arguments.words = argv[end + 1 :] if argv[end : end + 1] == ["--"] else argv[end:]
+    return arguments
+
+
+def command_word(argv: list[str]) -> int:
+    """Where the options of ``run`` end: at ``--``, or at the first word that is neither an option nor an option's value."""
+    at = 1
+    while at < len(argv) and argv[at].startswith("-") and argv[at] not in ("--", "-"):
+        takes_value = "=" not in argv[at] and argv[at] not in ("-h", "--help")
+        at += 2 if takes_value else 1
+    return min(at, len(argv))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = Parser(
+        prog="pollprog",
+        description="Progress for commands that have none: measures any long command from outside.",
+        epilog=EPILOG,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"pollprog {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+
+    def add(name: str, text: str, usage: str | None = None) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            usage=usage,
+            epilog=EPILOG,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    run = add("run", "run a command and show how far it is", "pollprog run [options] [--] COMMAND [ARGUMENT ...]")
+    measuring(run)
+    showing(run)
+    run.add_argument("words", nargs="*", metavar="COMMAND", help="the command, as you would type it")
+
+    attach = add("attach", "show how far a process is that already runs, until it ends")
+    measuring(attach)
+    showing(attach, machine=False)
+    attach.add_argument("pids", nargs="+", type=pid, metavar="PID", help="process to watch")
+
+    show_top = add("top", "show everything on this machine whose progress can be told")
+    show_top.add_argument("--json", action="store_true", help="print it once, one JSON object a line")
+    show_top.add_argument("--interval", type=seconds, metavar="S", help="seconds between two looks (default 1)")
+
+    copy = add("copy", "copy a file with our own loop: all of it, or nothing, under the name you give")
+    for name, text in (("source", "file to copy"), ("destination", "name of the copy")):
+        word = copy.add_argument(name, metavar=name.upper(), help=text)
+        word.complete = FILES  # type: ignore[attr-defined] # which is how shtab is told
+    copy.add_argument("--force", action="store_true", help="replace what has that name")
+    copy.add_argument("--preserve", action="store_true", help="keep mode and times")
+    showing(copy)
+
+    probes = add("probes", "say what can be recognised, and how each is measured")
+    probes.add_argument("name", nargs="?", metavar="NAME", help="one of them, in full")
+
+    completion = add("completion", "print the completion script for your shell")
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="which shell")
+    return top
+
+
+def measuring(command: argparse.ArgumentParser) -> None:
+    """The options that say how to measure."""
+    command.add_argument(
+        "--probe", metavar="P", help="measure with this probe: NAME or NAME:ARGUMENT; see pollprog probes"
+    )
+    command.add_argument(
+        "--total",
+        metavar="SIZE",
+        help="what the work amounts to: 4G, 4GiB, 1.5T, @FILE for a file's size, @DIR for a tree's",
+    )
+
+
+def showing(command: argparse.ArgumentParser, *, machine: bool = True) -> None:
+    """The options that say how to show."""
+    command.add_argument(
+        "--progress",
+        choices=("auto", "bar", "log", "none"),
+        default="auto",
+        help="auto: a bar on a terminal, else a log",
+    )
+    if machine:
+        command.add_argument("--progress-fd", type=descriptor, metavar="N", help="write JSON lines to this descriptor")
+    command.add_argument("--interval", type=seconds, metavar="S", help="seconds between two statuses (least 0.1)")
+
+
+# --- values
+
+
+def seconds(text: str) -> float:
+    """An interval: a number of seconds, 0.1 or more."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.1 <= number <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 86400")
+    return number
+
+
+def descriptor(text: str) -> int:
+    """A descriptor that is open for writing."""
+    import fcntl
+
+    try:
+        number = int(text)
+        writable = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    except (ValueError, OSError, OverflowError):
+        writable = False
+    if not writable:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a descriptor open for writing; open it as in: 3>progress")
+    return number
+
+
+def pid(text: str) -> int:
+    """The number of a process, as far as a number can be one."""
+    if not text.isascii() or not text.isdigit() or len(text) > 10 or not 0 < int(text) < 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a process id; pgrep NAME finds one")
+    return int(text)

@@ -1,0 +1,70 @@
+"""Hears the held signals while trio runs, and stops and goes on with whoever else is in the terminal's foreground."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import trio
+
+from pollprog import signals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pollprog.display import Display
+    from pollprog.signals import Held
+
+__all__ = ["Hearing"]
+
+BEAT = 0.5
+"""Seconds after which we notice that we stood still ourselves."""
+
+
+class Hearing:
+    """Hears the held signals in a thread, and acts on them in the trio thread: `act` is called for each.
+
+    We stop and go on with the terminal's other users, and what is shown is taken back meanwhile.
+    """
+
+    def __init__(self, held: Held, display: Display, act: Callable[[signal.struct_siginfo], object]) -> None:
+        self._held = held
+        self._display = display
+        self._act = act
+        self._token = trio.lowlevel.current_trio_token()
+        self._over = False
+        self._alive = trio.current_time()
+
+    async def run(self) -> None:
+        """Hear, until cancelled."""
+        thread = threading.Thread(target=self._hear, name="pollprog signals", daemon=True)
+        thread.start()
+        try:
+            while True:
+                self._alive = trio.current_time()
+                await trio.sleep(BEAT)
+        finally:
+            self._over = True
+            assert thread.ident is not None
+            signal.pthread_kill(thread.ident, signal.SIGCHLD)  # which it waits for, and nothing else wants
+            thread.join()
+
+    def _hear(self) -> None:
+        while not self._over:
+            info = signals.wait(self._held, 3600)
+            if info is None or info.si_signo == signal.SIGCHLD:
+                continue
+            try:
+                self._token.run_sync_soon(self._handle, info)
+            except trio.RunFinishedError:
+                return
+
+    def _handle(self, info: signal.struct_siginfo) -> None:
+        self._act(info)
+        if info.si_signo == signal.SIGTSTP:
+            self._display.take_back()
+            signals.stop_ourselves()
+            self._display.resume()
+        elif info.si_signo == signal.SIGCONT and trio.current_time() - self._alive > 2 * BEAT:
+            self._display.resume()  # we were stopped by a signal that nobody hears

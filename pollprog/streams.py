@@ -1,0 +1,103 @@
+"""The streams of a command that a tool listens to: heard, and passed on to where the user sent them.
+
+Each has a thread of its own, which the command waits for exactly as it would wait for the user's end. Where that end takes
+nothing more, the command is told in the way it would have been: its next write fails. A filter that raises is done with,
+and from then on every byte passes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import select
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pollprog.launch import Filter, Launched
+
+__all__ = ["Ear", "listen"]
+
+log = logging.getLogger("pollprog")
+
+DRAIN = 1.0
+"""Seconds of silence after the end of the command, after which nobody waits for more: a grandchild may hold the stream open."""
+LONGEST = 1 << 16
+"""Of a record that does not end, so many bytes are kept."""
+SEPARATORS = re.compile(rb"[\r\n\b]+")
+
+
+class Ear:
+    """Hears one claimed stream and passes it on."""
+
+    def __init__(self, stream: int, end: int, through: Filter) -> None:
+        self.heard: Callable[[int, bytes], None] | None = None
+        """Gets each record, in our thread."""
+        self._stream = stream
+        self._end = end
+        self._through: Filter | None = through
+        self._rest = b""
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"pollprog stream {stream}", daemon=True)
+        self._thread.start()
+
+    def finish(self, seconds: float | None = None) -> None:
+        """The command has ended: wait until its last words are passed on, so long at the most (None: as long as it takes)."""
+        self._over.set()
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        try:
+            while data := self._read():
+                self._tell(data)
+                write_all(self._stream, self._passing(data))
+            if self._rest and self.heard is not None:
+                self.heard(self._stream, self._rest)
+            write_all(self._stream, self._passing(None))
+        except OSError as error:
+            log.debug("stream %d: %s", self._stream, error)
+        finally:
+            os.close(self._end)
+
+    def _read(self) -> bytes:
+        """What comes next; nothing at the end."""
+        poll = select.poll()
+        poll.register(self._end, select.POLLIN)
+        while not poll.poll(DRAIN * 1000):
+            if self._over.is_set():
+                return b""
+        return os.read(self._end, 65536)
+
+    def _passing(self, data: bytes | None) -> bytes:
+        """What passes on of this data, or at the end."""
+        if self._through is not None:
+            try:
+                return self._through.end() if data is None else self._through.passing(data)
+            except Exception as error:  # noqa: BLE001 # a plugin may raise anything; the command's words pass on
+                log.warning("the filter of stream %d is dropped: %s: %s", self._stream, type(error).__name__, error)
+                self._through = None
+        return data or b""
+
+    def _tell(self, data: bytes) -> None:
+        *records, rest = SEPARATORS.split(self._rest + data)
+        self._rest = rest[-LONGEST:]
+        for record in records:
+            if record and self.heard is not None:
+                self.heard(self._stream, record)
+
+
+def listen(launched: Launched) -> None:
+    """Give a command that was launched an ear for each stream that was claimed."""
+    launched.ears = [Ear(stream, os.dup(end), launched.command.claims[stream]) for stream, end in launched.ends.items()]
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte, waiting as the command itself would have had to."""
+    while data:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:  # the user's end is non-blocking; the command would have had to deal with it
+            select.select([], [descriptor], [])

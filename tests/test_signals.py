@@ -1,0 +1,255 @@
+"""Who gets which signal, and how often: real shells, real terminals, and a command that counts."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from children import wait_until
+from terminals import BIN, COUNTING, Counting, Terminal, session, shell, started
+
+from pollprog import signals
+from pollprog.launch import Command, is_stopped, launch
+
+SENT = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGALRM", "SIGWINCH", "SIGRTMIN", "SIGTERM"]
+
+
+@pytest.fixture
+def counting(tmp_path):
+    return Counting(tmp_path / "counted", *SENT, "SIGCONT")
+
+
+@pytest.fixture
+def terminal():
+    window = Terminal()
+    yield window
+    window.close()
+
+
+def is_measuring(pid: int) -> bool:
+    """Whether this pollprog is beyond the first moment, and hears signals in a thread."""
+    return len(os.listdir(f"/proc/{pid}/task")) > 1
+
+
+# --- what somebody sends to pollprog
+
+
+@pytest.mark.parametrize("progress", ["none", "log"])
+def test_what_is_sent_to_pollprog_is_passed_on_once(counting, progress):
+    with started("run", "--progress", progress, *counting.words) as process:
+        pid = counting.wait_started()
+        if progress == "log":
+            wait_until(lambda: is_measuring(process.pid))
+        for number, name in enumerate(SENT, 1):
+            process.send_signal(getattr(signal, name))
+            counting.wait_counted(number)
+        assert counting.counted() == SENT
+        os.kill(pid, signal.SIGKILL)
+        assert process.wait(30) == 128 + signal.SIGKILL
+
+
+def test_a_command_that_runs_is_not_told_to_go_on(counting):
+    with started("run", "--progress", "none", *counting.words) as process:
+        counting.wait_started()
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGUSR1)
+        assert counting.wait_counted(1) == ["SIGUSR1"]
+
+
+def test_a_command_that_stands_still_is_told_to_go_on(counting):
+    with started("run", "--progress", "none", *counting.words) as process:
+        pid = counting.wait_started()
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: is_stopped(pid))
+        process.send_signal(signal.SIGCONT)
+        assert counting.wait_counted(1) == ["SIGCONT"]
+
+
+def test_what_the_command_sends_to_its_own_group_is_not_sent_back(counting):
+    sender = "if os.fork() == 0: signal.signal(10, signal.SIG_IGN); os.read(0, 1); os.killpg(0, 10); os._exit(0)"
+    words = [sys.executable, "-ISc", COUNTING.replace("while True:", f"{sender}\nwhile True:"), *counting.words[5:]]
+    with started("run", "--progress", "none", *words, stdin=subprocess.PIPE) as process:
+        counting.wait_started()
+        process.stdin.write("x")
+        process.stdin.flush()
+        counting.wait_counted(1)
+        process.send_signal(signal.SIGTERM)
+        assert counting.wait_counted(2) == ["SIGUSR1", "SIGTERM"]
+
+
+def test_stopping_pollprog_alone_stops_nothing_else(counting):
+    with started("run", *counting.words) as process:
+        pid = counting.wait_started()
+        wait_until(lambda: is_measuring(process.pid))
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: is_stopped(process.pid))
+        os.kill(pid, signal.SIGUSR1)
+        counting.wait_counted(1)
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGTERM)
+        assert counting.wait_counted(2) == ["SIGUSR1", "SIGTERM"]
+
+
+def test_what_a_script_starts_in_the_background_goes_on_ignoring_the_keyboard():
+    done = shell("pollprog run -- cat /proc/self/status & wait $!")
+    ignored = re.search(r"SigIgn:\s*(\w+)", done.stdout)
+    assert int(ignored[1], 16) & 0xFFFF == 1 << 1 | 1 << 2
+
+
+def test_under_nohup_a_hang_up_ends_nothing(counting):
+    with started("run", "--progress", "none", *counting.words, preexec_fn=ignore_hang_up) as process:
+        counting.wait_started()
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGUSR1)
+        assert counting.wait_counted(1) == ["SIGUSR1"]
+
+
+def ignore_hang_up() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def test_a_command_of_somebody_else_cannot_be_told_and_goes_on():
+    if os.getuid() != 0:
+        pytest.skip("only root can become somebody else")
+    launched = launch(Command(["sleep", "600"]))
+    try:
+        os.setresuid(65534, 65534, 0)
+        assert not launched.send(signal.SIGTERM)
+    finally:
+        os.setresuid(0, 0, 0)
+        launched.send(signal.SIGKILL)
+        wait_until(launched.reap)
+        launched.close()
+
+
+# --- what the terminal sends
+
+
+@pytest.mark.parametrize("progress", ["none", "bar"])
+def test_what_is_typed_reaches_the_command_once(counting, terminal, progress):
+    process = terminal.run("pollprog", "run", "--progress", progress, *counting.words)
+    counting.wait_started()
+    if progress == "bar":
+        wait_until(lambda: is_measuring(process.pid))
+    terminal.type("\x03")
+    counting.wait_counted(1)
+    terminal.type("\x1c")
+    counting.wait_counted(2)
+    process.send_signal(signal.SIGTERM)
+    assert counting.wait_counted(3) == ["SIGINT", "SIGQUIT", "SIGTERM"]
+
+
+def test_a_resize_is_heard_by_the_command_once(counting, terminal):
+    process = terminal.run("pollprog", "run", *counting.words)
+    counting.wait_started()
+    wait_until(lambda: is_measuring(process.pid))
+    terminal.resize(20, 70)
+    counting.wait_counted(1)
+    process.send_signal(signal.SIGTERM)
+    assert counting.wait_counted(2) == ["SIGWINCH", "SIGTERM"]
+
+
+@pytest.mark.tool("bash")
+@pytest.mark.parametrize("command", ["sleep 600", "pollprog run sleep 600", "pollprog run --progress none sleep 600"])
+def test_the_loop_of_a_shell_ends_at_ctrl_c(terminal, command):
+    terminal.bash()
+    terminal.type(f"for i in 1 2 3; do echo turn $i; {command}; done\n")
+    wait_until(lambda: "sleep\n" in map(name, session(terminal.leader)))
+    terminal.type("\x03")
+    terminal.wait(lambda rows: "^C" in rows)
+    terminal.type("echo status $?\n")
+    assert "turn 2" not in terminal.wait(lambda rows: "status 130" in rows)
+
+
+@pytest.mark.tool("bash")
+def test_a_command_that_takes_ctrl_c_for_itself_does_not_end_the_loop(terminal):
+    terminal.bash()
+    command = "sh -c 'trap \"exit 0\" INT; echo ready $1; while :; do sleep 0.05; done' sh $i"
+    terminal.type(f"clear; for i in 1 2; do pollprog run --progress none -- {command}; done; echo status $?\n")
+    for turn in (1, 2):
+        terminal.wait(lambda rows, turn=turn: any(f"ready {turn}" in row for row in rows))
+        terminal.type("\x03")
+    terminal.wait(lambda rows: any("status 0" in row for row in rows))
+
+
+def name(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+# --- hang-ups
+
+
+@pytest.mark.parametrize("progress", ["none", "bar"])
+def test_a_window_that_is_closed_ends_the_command_and_pollprog(terminal, tmp_path, progress):
+    with open(tmp_path / "errors", "wb") as errors:
+        process = terminal.run("pollprog", "run", "--progress", progress, "--", "sleep", "600", stderr=errors)
+    if progress == "bar":
+        terminal.wait(lambda rows: "elapsed" in rows[-1] or "0:0" in rows[-1])
+    else:
+        wait_until(lambda: len(session(process.pid)) > 1)
+    terminal.hang_up()
+    assert process.wait(30) == 128 + signal.SIGHUP
+    assert session(process.pid) == []
+    assert (tmp_path / "errors").read_bytes() == b""
+
+
+@pytest.mark.tool("bash")
+def test_a_window_with_a_shell_that_is_closed_ends_everything_in_it(terminal, tmp_path):
+    shell_ = terminal.bash()
+    terminal.type(f"pollprog run -- sleep 600 2> {tmp_path}/errors\n")
+    terminal.wait(lambda rows: "0:0" in rows[-1])
+    terminal.hang_up()
+    shell_.wait(30)
+    wait_until(lambda: session(shell_.pid) == [])
+    assert (tmp_path / "errors").read_bytes() == b""
+
+
+@pytest.mark.tool("bash")
+def test_a_shell_that_sends_a_hang_up_to_pollprog_alone_reaches_the_command(terminal, counting):
+    terminal.bash()
+    line = " ".join(f"'{word}'" for word in counting.words)
+    terminal.type(f"clear; pollprog run --progress none {line} &\n")
+    counting.wait_started()
+    terminal.type("kill -HUP $!; kill -TERM $!\n")
+    assert counting.wait_counted(2) == ["SIGHUP", "SIGTERM"]
+
+
+# --- corners
+
+
+def test_what_has_no_terminal_has_none_to_lose(monkeypatch):
+    def refuse(*_):
+        raise OSError
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert not signals.terminal_is_there()
+
+
+def test_who_descends_from_whom():
+    assert signals.descends(os.getpid(), os.getpid())
+    assert signals.descends(os.getpid(), os.getppid())
+    assert not signals.descends(os.getppid(), os.getpid())
+    assert not signals.descends(1 << 22, os.getpid())
+
+
+def test_held_signals_are_let_go_again_and_what_came_meanwhile_is_forgotten():
+    code = """
+import os, signal
+from pollprog import signals
+held = signals.hold()
+os.kill(os.getpid(), signal.SIGTERM)
+held.release()
+print(sorted(held.mask), signal.pthread_sigmask(0, []), signal.getsignal(signal.SIGINT).name)
+signals.hold(passing=False)
+os.kill(os.getpid(), signal.SIGUSR2)
+"""
+    done = subprocess.run([BIN / "python", "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("[] set() SIG_DFL\n", -signal.SIGUSR2), done.stderr
