@@ -124,9 +124,11 @@ def parse_stat(data: bytes) -> Stat:
 
 def parse_io(data: bytes) -> Io:
     """Parse /proc/PID/io. ValueError if it is none."""
-    fields = dict(line.split(b": ", 1) for line in data.splitlines() if b": " in line)
+    words = data.split()
+    fields = dict(zip(words[::2], words[1::2], strict=False))
     try:
-        return Io(*(int(fields[key]) for key in (b"rchar", b"wchar", b"read_bytes", b"write_bytes")))
+        rchar, wchar = int(fields[b"rchar:"]), int(fields[b"wchar:"])
+        return Io(rchar, wchar, int(fields[b"read_bytes:"]), int(fields[b"write_bytes:"]))
     except KeyError as error:
         raise ValueError("not a /proc/PID/io file") from error
 
@@ -143,12 +145,28 @@ def block_device_size(device: int) -> int:
 class Process:
     """One process. Every look may raise ProcessLookupError (it is gone) or PermissionError (it is somebody else's)."""
 
-    __slots__ = ("_directory", "_keeps", "_kept", "_paths", "_pidfd", "pid", "start")
+    __slots__ = (
+        "_children",
+        "_directory",
+        "_io",
+        "_keeps",
+        "_kept",
+        "_listed",
+        "_paths",
+        "_pidfd",
+        "_stat",
+        "pid",
+        "start",
+    )
 
     def __init__(self, pid: int, *, root: str = "/proc", keep: bool = True) -> None:
         self.pid = pid
         self._keeps = keep
         self._kept: dict[str, int] = {}
+        self._children = f"task/{pid}/children"
+        self._stat: tuple[bytes, Stat] | None = None
+        self._io: tuple[bytes, Io] | None = None
+        self._listed: tuple[bytes, list[int]] = b"", []
         self._paths: dict[tuple[int, int, int], str] = {}
         self._pidfd: int | None = None
         self._directory = -1
@@ -194,27 +212,33 @@ class Process:
 
     def stat(self) -> Stat:
         """Name, state, CPU time; raises ProcessLookupError when the process is gone."""
-        return parse_stat(self._look("stat"))
+        data = self._look("stat")
+        if self._stat is None or data != self._stat[0]:  # most processes wait, most of the time
+            self._stat = data, parse_stat(data)
+        return self._stat[1]
 
     def io(self) -> Io | None:
         """The io counters; None where we may not see them, or the process has ended."""
         try:
-            return parse_io(self._look("io"))
+            data = self._look("io")
+            if self._io is None or data != self._io[0]:
+                self._io = data, parse_io(data)
         except (OSError, ValueError):
             return None
+        return self._io[1]
 
     def children(self, *, threads: int = 1) -> list[int]:
         """The pids of its live children; `threads` as in `Stat`: each thread has children of its own."""
-        names = [str(self.pid)]
+        try:
+            found = [int(word) for word in self._look(self._children).split()]
+        except OSError:
+            found = []
         if threads > 1:
             with suppress(OSError):
-                names = self._list("task")
-        found: list[int] = []
-        for name in names:
-            with suppress(OSError):
-                path = f"task/{name}/children"
-                data = self._look(path) if name == str(self.pid) else self._read(path)
-                found += [int(word) for word in data.split()]
+                for name in self._list("task"):
+                    if name != str(self.pid):
+                        with suppress(OSError):
+                            found += [int(word) for word in self._read(f"task/{name}/children").split()]
         return found
 
     # -- looks that open afresh
@@ -243,12 +267,32 @@ class Process:
 
     def files(self) -> list[OpenFile]:
         """The regular files and block devices that it holds open, by descriptor; empty where we may not see them."""
+        ran = self._ran()
+        if ran and ran == self._listed[0]:  # it has not run since, so each of its descriptors is still what it was
+            return [file for fd in self._listed[1] if (file := self.file(fd)) is not None]
         try:
-            names = self._list("fd")
+            descriptors = self.descriptors()
         except OSError:
             return []
-        found = [file for name in names if (file := self.file(int(name))) is not None]
-        return sorted(found, key=lambda file: file.fd)
+        found = [file for fd in descriptors if (file := self.file(fd)) is not None]
+        self._listed = ran if self._waits() else b"", [file.fd for file in found]
+        return found
+
+    def _ran(self) -> bytes:
+        """What changes whenever its first thread runs; nothing where the kernel does not tell."""
+        try:
+            data = self._look("schedstat")
+        except OSError:
+            return b""
+        return data if data.strip(b"0 \n") else b""
+
+    def _waits(self) -> bool:
+        """Whether it has no other thread, and that one is not running: it could not have changed anything meanwhile."""
+        try:
+            told = self.stat()
+        except (OSError, ValueError):
+            return False
+        return told.threads == 1 and told.state in "SDTt"
 
     def file(self, fd: int) -> OpenFile | None:
         """One of its open files; None if it is neither a regular file nor a block device, or is closed by now."""
@@ -257,7 +301,11 @@ class Process:
             regular = stat.S_ISREG(info.st_mode)
             if not regular and not stat.S_ISBLK(info.st_mode):
                 return None
-            position, flags = parse_fdinfo(self._read(f"fdinfo/{fd}"))
+            descriptor = self._open(f"fdinfo/{fd}")
+            try:
+                position, flags = parse_fdinfo(os.read(descriptor, 4096))
+            finally:
+                os.close(descriptor)
         except (OSError, ValueError):
             return None
         if flags & O_PATH:
@@ -355,16 +403,10 @@ class Process:
 
 def parse_fdinfo(data: bytes) -> tuple[int, int]:
     """Position and open flags from /proc/PID/fdinfo/N. ValueError if it says neither."""
-    position = flags = None
-    for line in data.splitlines():
-        if line.startswith(b"pos:"):
-            position = int(line[4:])
-        elif line.startswith(b"flags:"):
-            flags = int(line[6:], 8)
-            break
-    if position is None or flags is None:
+    words = data.split(None, 4)
+    if words[0:3:2] != [b"pos:", b"flags:"] or len(words) < 4:
         raise ValueError("not a /proc/PID/fdinfo file")
-    return position, flags
+    return int(words[1]), int(words[3], 8)
 
 
 def open_process(pid: int, *, root: str = "/proc") -> Process:
