@@ -127,8 +127,9 @@ async def run(
         )
     if not launched.ears:
         listen(launched)
-    for ear in launched.ears:
-        ear.heard = watch.heard if watch is not None else None
+    if watch is not None:
+        for ear in launched.ears:
+            ear.tell(watch.heard)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tell_stops, launched.is_stopped, launched.was_stopped, change)
         await trio.lowlevel.wait_readable(launched.pidfd)

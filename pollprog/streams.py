@@ -12,6 +12,7 @@ import os
 import re
 import select
 import threading
+from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ DRAIN = 1.0
 """Seconds of silence after the end of the command, after which nobody waits for more: a grandchild may hold the stream open."""
 LONGEST = 1 << 16
 """Of a record that does not end, so many bytes are kept."""
+UNHEARD = 256
+"""Records that wait for somebody who listens; of more, the oldest are let go."""
 SEPARATORS = re.compile(rb"[\r\n\b]+")
 
 
@@ -34,15 +37,28 @@ class Ear:
     """Hears one claimed stream and passes it on."""
 
     def __init__(self, stream: int, end: int, through: Filter) -> None:
-        self.heard: Callable[[int, bytes], None] | None = None
-        """Gets each record, in our thread."""
         self._stream = stream
         self._end = end
         self._through: Filter | None = through
         self._rest = b""
+        self._heard: Callable[[int, bytes], None] | None = None
+        self._unheard: deque[bytes] = deque(maxlen=UNHEARD)
+        self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"pollprog stream {stream}", daemon=True)
         self._thread.start()
+
+    def tell(self, heard: Callable[[int, bytes], None]) -> None:
+        """From now on `heard` gets each record, in our thread; and first those that nobody has got yet."""
+        with self._lock:
+            self._heard = heard
+            while self._unheard:
+                heard(self._stream, self._unheard.popleft())
+
+    @property
+    def alive(self) -> bool:
+        """Whether there may be more to pass on."""
+        return self._thread.is_alive()
 
     def finish(self, seconds: float | None = None) -> None:
         """The command has ended: wait until its last words are passed on, so long at the most (None: as long as it takes)."""
@@ -52,10 +68,9 @@ class Ear:
     def _run(self) -> None:
         try:
             while data := self._read():
-                self._tell(data)
+                self._split(data)
                 write_all(self._stream, self._passing(data))
-            if self._rest and self.heard is not None:
-                self.heard(self._stream, self._rest)
+            self._split(b"\n")
             write_all(self._stream, self._passing(None))
         except OSError as error:
             log.debug("stream %d: %s", self._stream, error)
@@ -81,12 +96,15 @@ class Ear:
                 self._through = None
         return data or b""
 
-    def _tell(self, data: bytes) -> None:
+    def _split(self, data: bytes) -> None:
         *records, rest = SEPARATORS.split(self._rest + data)
         self._rest = rest[-LONGEST:]
-        for record in records:
-            if record and self.heard is not None:
-                self.heard(self._stream, record)
+        with self._lock:
+            for record in filter(None, records):
+                if self._heard is None:
+                    self._unheard.append(record)
+                else:
+                    self._heard(self._stream, record)
 
 
 def listen(launched: Launched) -> None:
