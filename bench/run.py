@@ -12,7 +12,7 @@ BENCHES = {
     "accuracy.py": "the fraction, against an independent count, time, progress and pv",
     "eta.py": "the remaining time, against published estimators",
     "dd_signals.py": "dd under SIGUSR1: nothing killed, nothing short",
-    "copy.py": "our copy loop, against cp",
+    "copying.py": "our copy loop, against cp",
     "cost.py": "what watching costs",
 }
 

@@ -38,7 +38,7 @@ from pollprog.probes.chooser import Chooser
 from pollprog.process import KERNEL_THREAD, Process, ProcessTree, parse_io, parse_stat
 from pollprog.sampler import Sampler
 from pollprog.status import Bound, Unit
-from pollprog.wording import _amount, _bar, _percent, _running_speed, _standing
+from pollprog.wording import amount_of, gauge, percent_of, speed_of, standing_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -309,10 +309,10 @@ def table(rows: Sequence[tuple[Job, Status]], *, room: int, unicode: bool, colou
         program, blank, words = wording.clean(job.command, unicode=unicode).partition(" ")
         program = program.rpartition("/")[2] if program.startswith("/") else program
         cells = [str(job.found.pid), program + blank + words]
-        cells += [_bar(status, bar, job.pulse, unicode=unicode)] if wide else []
-        cells += [_percent(status, short=True, unicode=unicode)]
-        cells += [_amount(status), _running_speed(status)] if wide else []
-        cells += [_standing(status, short=short)]
+        cells += [gauge(status, bar, job.pulse, unicode=unicode)] if wide else []
+        cells += [percent_of(status, short=True, unicode=unicode)]
+        cells += [amount_of(status), speed_of(status)] if wide else []
+        cells += [standing_of(status, short=short)]
         grid.add_row(*(Text(cell) for cell in cells), style="yellow" if status.stalled else None)
     console = Console(width=room, color_system="standard" if colour else None, force_terminal=colour)
     with console.capture() as capture:

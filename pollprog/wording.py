@@ -24,7 +24,19 @@ from pollprog.status import Bound, State, Unit
 if TYPE_CHECKING:
     from pollprog.status import Status
 
-__all__ = ["LogLines", "bar_line", "clean", "json_line", "outcome_line", "taskbar"]
+__all__ = [
+    "LogLines",
+    "amount_of",
+    "bar_line",
+    "clean",
+    "gauge",
+    "json_line",
+    "outcome_line",
+    "percent_of",
+    "speed_of",
+    "standing_of",
+    "taskbar",
+]
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _TIMES = ((86400, "d", "d"), (3600, "h", "h"), (60, "min", "m"), (1, "s", "s"))
@@ -107,7 +119,7 @@ def _bytes(size: float, *, of: float | None = None) -> str:
     return f"{floored:.{digits}f} of {whole:.{digits}f} {_SIZES[step]}"
 
 
-def _amount(status: Status) -> str:
+def amount_of(status: Status) -> str:
     """How much is done, of how much; nothing for parts, whose number means nothing to a reader."""
     if status.current is None or status.unit is Unit.PARTS:
         return ""
@@ -179,7 +191,8 @@ def _remaining(status: Status, *, short: bool = False) -> str:
     return _about(remaining, short=short)
 
 
-def _percent(status: Status, *, short: bool = False, unicode: bool = True) -> str:
+def percent_of(status: Status, *, short: bool = False, unicode: bool = True) -> str:
+    """The percentage, floored, with what bounds it in words; empty where there is none, 100 only at a good end."""
     if status.state is State.SUCCEEDED:
         return "100%" if short else "100 %"
     fraction = _known(status.fraction)
@@ -192,7 +205,7 @@ def _percent(status: Status, *, short: bool = False, unicode: bool = True) -> st
     return f"{words}{whole} %"
 
 
-def _standing(status: Status, *, short: bool = False, left: str = "") -> str:
+def standing_of(status: Status, *, short: bool = False, left: str = "") -> str:
     """The last words of a line: how long it will take (with `left` behind), or what stands in the way of saying so."""
     if status.state is not State.RUNNING:
         return {State.SUCCEEDED: "done", State.LOST: "ended"}.get(status.state, str(status.state))
@@ -210,7 +223,8 @@ def _label(name: str, phase: str, *, unicode: bool) -> str:
     return ": ".join(word for word in (clean(name, unicode=unicode), clean(phase, unicode=unicode)) if word)
 
 
-def _running_speed(status: Status) -> str:
+def speed_of(status: Status) -> str:
+    """The rate; empty while there is none."""
     if status.state is not State.RUNNING or status.stalled or status.finishing:
         return ""  # a rate of some time ago beside the word "stalled" would contradict it
     return _speed(status.rate, status.unit)
@@ -228,15 +242,15 @@ def bar_line(status: Status, *, columns: int, unicode: bool, colour: bool, name:
     """
     room = (columns if columns >= 8 else 80) - 1
     short = room < 50
-    percent = _percent(status, short=short, unicode=unicode)
+    percent = percent_of(status, short=short, unicode=unicode)
     parts = {
         "label": _elide(_label(name, status.phase, unicode=unicode), max(10, room // 4), unicode=unicode),
         "percent": percent.rjust(4),
         "bar": "",
-        "amount": _amount(status),
-        "rate": _running_speed(status),
+        "amount": amount_of(status),
+        "rate": speed_of(status),
         "elapsed": _clock(status.elapsed),
-        "standing": _standing(status, short=short),
+        "standing": standing_of(status, short=short),
     }
     if not percent:
         del parts["percent"]
@@ -252,7 +266,7 @@ def bar_line(status: Status, *, columns: int, unicode: bool, colour: bool, name:
     slack = max(0, 9 - len(parts.get("rate", ""))) + max(0, 16 - len(parts.get("standing", "")))
     width = min(40, (room - taken() - slack - len(gap) - 2) // 5 * 5)
     if "bar" in parts and width > 0:
-        parts["bar"] = _bar(status, width, pulse, unicode=unicode)
+        parts["bar"] = gauge(status, width, pulse, unicode=unicode)
     for part in ("rate", "amount", "elapsed", "label", "standing", "percent"):
         if taken() <= room:
             break
@@ -267,7 +281,8 @@ def bar_line(status: Status, *, columns: int, unicode: bool, colour: bool, name:
     return gap.join(part for part in parts.values() if part)
 
 
-def _bar(status: Status, width: int, pulse: int, *, unicode: bool) -> str:
+def gauge(status: Status, width: int, pulse: int, *, unicode: bool) -> str:
+    """A bar of so many cells; without a total, a blob that `pulse` moves."""
     full, empty = ("█", " ") if unicode else ("#", "-")
     fraction = 1.0 if status.state is State.SUCCEEDED else _known(status.fraction)
     if fraction is None:
@@ -307,7 +322,7 @@ def outcome_line(status: Status, *, name: str = "", unicode: bool = True) -> str
     """How it ended, in one line: ``cp: done, 4.0 GiB in 13.9 s, 295 MiB/s``."""
     took, outcome = _took(status.elapsed), status.outcome
     # `current` starts again with each phase, so that with phases it says nothing about the whole.
-    amount = "" if status.phase else _amount(status)
+    amount = "" if status.phase else amount_of(status)
     exit_code, number = (outcome.exit, outcome.signal) if outcome else (None, None)
     if status.state is State.SUCCEEDED:
         speed = ""
@@ -340,7 +355,7 @@ def _signal_name(number: int) -> str:
 
 
 def _log_line(status: Status, *, name: str, unicode: bool) -> str:
-    words = [_percent(status), _amount(status), _running_speed(status), _standing(status, left=" left")]
+    words = [percent_of(status), amount_of(status), speed_of(status), standing_of(status, left=" left")]
     text = ", ".join(word for word in (*words, f"{_clock(status.elapsed)} elapsed") if word)
     label = _label(name, status.phase, unicode=unicode)
     return f"{label}: {text}" if label else text
