@@ -145,28 +145,14 @@ def block_device_size(device: int) -> int:
 class Process:
     """One process. Every look may raise ProcessLookupError (it is gone) or PermissionError (it is somebody else's)."""
 
-    __slots__ = (
-        "_children",
-        "_directory",
-        "_io",
-        "_keeps",
-        "_kept",
-        "_listed",
-        "_paths",
-        "_pidfd",
-        "_stat",
-        "pid",
-        "start",
-    )
+    __slots__ = ("_children", "_directory", "_keeps", "_kept", "_paths", "_pidfd", "_told", "pid", "start")
 
     def __init__(self, pid: int, *, root: str = "/proc", keep: bool = True) -> None:
         self.pid = pid
         self._keeps = keep
         self._kept: dict[str, int] = {}
         self._children = f"task/{pid}/children"
-        self._stat: tuple[bytes, Stat] | None = None
-        self._io: tuple[bytes, Io] | None = None
-        self._listed: tuple[bytes, list[int]] = b"", []
+        self._told: tuple[bytes, Stat] | None = None
         self._paths: dict[tuple[int, int, int], str] = {}
         self._pidfd: int | None = None
         self._directory = -1
@@ -211,21 +197,33 @@ class Process:
             raise ProcessLookupError(f"process {self.pid} is gone") from error
 
     def stat(self) -> Stat:
-        """Name, state, CPU time; raises ProcessLookupError when the process is gone."""
-        data = self._look("stat")
-        if self._stat is None or data != self._stat[0]:  # most processes wait, most of the time
-            self._stat = data, parse_stat(data)
-        return self._stat[1]
+        """Name, state, CPU time; raises ProcessLookupError when the process is gone.
+
+        It is the same object as the last one only if the process has not run since. Then its counters, its children and what
+        its descriptors stand for are the same too; most processes wait, most of the time.
+        """
+        ran = self._ran()
+        if ran and self._told is not None and ran == self._told[0]:
+            return self._told[1]
+        told = parse_stat(self._look("stat"))
+        waits = told.threads == 1 and told.state in "SDTt"
+        self._told = ran if waits else b"", told
+        return told
+
+    def _ran(self) -> bytes:
+        """What changes whenever the first thread runs; nothing where the kernel does not tell."""
+        try:
+            data = self._look("schedstat")
+        except OSError:
+            return b""
+        return data if data.strip(b"0 \n") else b""
 
     def io(self) -> Io | None:
         """The io counters; None where we may not see them, or the process has ended."""
         try:
-            data = self._look("io")
-            if self._io is None or data != self._io[0]:
-                self._io = data, parse_io(data)
+            return parse_io(self._look("io"))
         except (OSError, ValueError):
             return None
-        return self._io[1]
 
     def children(self, *, threads: int = 1) -> list[int]:
         """The pids of its live children; `threads` as in `Stat`: each thread has children of its own."""
@@ -267,32 +265,15 @@ class Process:
 
     def files(self) -> list[OpenFile]:
         """The regular files and block devices that it holds open, by descriptor; empty where we may not see them."""
-        ran = self._ran()
-        if ran and ran == self._listed[0]:  # it has not run since, so each of its descriptors is still what it was
-            return [file for fd in self._listed[1] if (file := self.file(fd)) is not None]
         try:
             descriptors = self.descriptors()
         except OSError:
             return []
-        found = [file for fd in descriptors if (file := self.file(fd)) is not None]
-        self._listed = ran if self._waits() else b"", [file.fd for file in found]
-        return found
+        return [file for fd in descriptors if (file := self.file(fd)) is not None]
 
-    def _ran(self) -> bytes:
-        """What changes whenever its first thread runs; nothing where the kernel does not tell."""
-        try:
-            data = self._look("schedstat")
-        except OSError:
-            return b""
-        return data if data.strip(b"0 \n") else b""
-
-    def _waits(self) -> bool:
-        """Whether it has no other thread, and that one is not running: it could not have changed anything meanwhile."""
-        try:
-            told = self.stat()
-        except (OSError, ValueError):
-            return False
-        return told.threads == 1 and told.state in "SDTt"
+    def again(self, files: list[OpenFile]) -> list[OpenFile]:
+        """The same files as they are now, of a process that has not run since they were looked at."""
+        return [now for file in files if (now := self.file(file.fd)) is not None]
 
     def file(self, fd: int) -> OpenFile | None:
         """One of its open files; None if it is neither a regular file nor a block device, or is closed by now."""
@@ -440,12 +421,13 @@ def open_process(pid: int, *, root: str = "/proc") -> Process:
 class ProcessTree:
     """A process and all that descend from it; one that was once in the tree stays, whoever adopts it."""
 
-    __slots__ = ("_known", "_root", "root")
+    __slots__ = ("_children", "_known", "_root", "root")
 
     def __init__(self, root: Process, *, proc: str = "/proc") -> None:
         self.root = root
         self._root = proc
         self._known: dict[int, Process] = {root.pid: root}
+        self._children: dict[int, tuple[Stat, list[int]]] = {}
 
     def look(self) -> list[tuple[Process, Stat]]:
         """Every live process of the tree with what its stat says now, parents first."""
@@ -464,14 +446,21 @@ class ProcessTree:
                 if told.ended:
                     continue
                 found[pid] = process, told
-                pending += process.children(threads=told.threads)
+                pending += self._children_of(process, told)
             except (OSError, ValueError):
                 self._forget(pid)
         for pid in [pid for pid in self._known if pid not in found]:
             self._forget(pid)
         return list(found.values())
 
+    def _children_of(self, process: Process, told: Stat) -> list[int]:
+        last = self._children.get(process.pid)
+        if last is None or last[0] is not told:
+            last = self._children[process.pid] = told, process.children(threads=told.threads)
+        return last[1]
+
     def _forget(self, pid: int) -> None:
+        self._children.pop(pid, None)
         process = self._known.pop(pid, None)
         if process is not None and process is not self.root:
             process.close()

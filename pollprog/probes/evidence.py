@@ -55,6 +55,8 @@ class Evidence:
         self._tree = tree
         self._total = total
         self._files = Files()
+        self._seen: dict[Process, tuple[Stat, Io, list[OpenFile]]] = {}
+        """What each process was seen with at the last look."""
         self._readers: dict[tuple[int, int], Reader] = {}
         self._chosen: Reader | None = None
         self._chosen_at = 0.0
@@ -68,27 +70,29 @@ class Evidence:
     def sample(self) -> Sample | None:
         """Look at every process of the tree and say what moves."""
         now = time.monotonic()
-        seen = []
+        seen = {}
         activity = wchar = write_bytes = 0
         for process, told in self._tree.look():
             activity += told.ticks
-            io = process.io()
-            if io is not None:
+            looked = self._look(process, told)
+            if looked is not None:
+                seen[process] = looked
+                io = looked[1]
                 activity += io.rchar + io.wchar + io.write_bytes
                 wchar, write_bytes = wchar + io.wchar, write_bytes + io.write_bytes
-                seen.append((process, told, io, process.files()))
+        self._seen = seen
         if not seen:
             return None
-        self._files.follow((process, files) for process, _, _, files in seen)
-        self._choose(seen, now)
+        self._files.follow((process, files) for process, (_, _, files) in seen.items())
+        self._choose(now)
         by_reading = self._of_reader()
         by_writing = self._of_output(wchar, write_bytes)
-        if self._total is not None:
-            best = max((sample for sample in (by_reading, by_writing) if sample), key=lambda sample: sample.current)
-            best = replace(best, total=self._total)
-        else:
-            best = by_reading or by_writing
-        self._last = replace(best, phase=self._phase, source=f"evidence:{best.source}", activity=activity)
+        best = by_reading or by_writing
+        if self._total is not None and by_reading is not None:
+            best = max(by_reading, by_writing, key=lambda sample: sample.current)
+        total = best.total if self._total is None else self._total
+        source = f"evidence:{best.source}"
+        self._last = Sample(best.current, total, best.unit, self._phase, source, best.bound, activity)
         return self._last
 
     def survey(self) -> Iterator[int] | None:
@@ -99,11 +103,18 @@ class Evidence:
         pending = [folder for folder, size in reader.folders.items() if size is None]
         return survey_folders(reader, pending) if pending else None
 
+    def _look(self, process: Process, told: Stat) -> tuple[Stat, Io, list[OpenFile]] | None:
+        last = self._seen.get(process)
+        if last is not None and last[0] is told:  # it waits: others may have moved its files, and nothing else
+            return told, last[1], process.again(last[2])
+        io = process.io()
+        return None if io is None else (told, io, process.files())
+
     # -- which process
 
-    def _choose(self, seen: list[tuple[Process, Stat, Io, list[OpenFile]]], now: float) -> None:
+    def _choose(self, now: float) -> None:
         present = {}
-        for process, told, io, files in seen:
+        for process, (told, io, files) in self._seen.items():
             identity = process.pid, process.start
             reader = self._readers.get(identity)
             if reader is None or reader.name != told.name:  # it has become another program

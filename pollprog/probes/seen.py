@@ -176,6 +176,15 @@ class Reader:
 
     def look(self, files: list[OpenFile], known: Files, *, rchar: int, threads: int, now: float) -> None:
         """Take in one look at this process."""
+        if files or self.files or self.inputs or self.outputs:
+            self._take(files, known)
+        if rchar > self.rchar or any(self._in_one_call(file, known) for file in self.outputs):
+            self.moved_at = now
+        if not self.first_rchar:
+            self.first_rchar = rchar
+        self.rchar, self.threads = rchar, threads
+
+    def _take(self, files: list[OpenFile], known: Files) -> None:
         self.inputs = [file for file in files if file.reads and file.size and not known.by_key[file.key].written]
         self.outputs = [file for file in files if file.writes]
         for key in [key for key in self.files if key in known.by_key and known.by_key[key].written]:
@@ -189,11 +198,6 @@ class Reader:
                 below(known.by_key[file.key].path, folder) for folder in self.folders
             )
         self._choose_largest(known)
-        if rchar > self.rchar or any(self._in_one_call(file, known) for file in self.outputs):
-            self.moved_at = now
-        if not self.first_rchar:
-            self.first_rchar = rchar
-        self.rchar, self.threads = rchar, threads
 
     def _choose_largest(self, known: Files) -> None:
         """Of what it reads, the largest that moves; what it has read and closed stays, until something else moves."""
