@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-__all__ = ["parse", "parser"]
+__all__ = ["completion", "parse", "parser"]
 
 EPILOG = """\
 exit status: that of the command; 128+N if signal N ended it; 127 if it was not found, 126 if it cannot be run,
 125 for a fault of pollprog's own, 2 for a wrong option; attach: 123 where nobody can know."""
-FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
+FILES = {"bash": "_shtab_compgen_files", "zsh": "_files"}
 """How shells complete the name of a file."""
+WORDS = {"bash": "_pollprog_words", "zsh": "_files"}
+"""The same for the words of a command."""
+PREAMBLE = '_pollprog_words() { compgen -A command -A file -- "$1"; }'
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,7 +40,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """What this command line asks for. UsageError for what cannot be asked for."""
     argv = list(argv)
     end = len(argv) if argv[:1] != ["run"] else command_word(argv)
-    arguments = parser().parse_args(argv[:end])
+    arguments, unknown = parser().parse_known_args(argv[:end])
+    if unknown:
+        raise UsageError(f"unrecognized arguments: {' '.join(unknown)}; see pollprog {arguments.command} --help")
     arguments.words = argv[end + 1 :] if argv[end : end + 1] == ["--"] else argv[end:]
     return arguments
 
@@ -77,7 +82,8 @@ def parser() -> argparse.ArgumentParser:
     run = add("run", "run a command and show how far it is", "pollprog run [options] [--] COMMAND [ARGUMENT ...]")
     measuring(run)
     showing(run)
-    run.add_argument("words", nargs="*", metavar="COMMAND", help="the command, as you would type it")
+    word = run.add_argument("words", nargs="*", metavar="COMMAND", help="the command, as you would type it")
+    word.complete = WORDS  # type: ignore[attr-defined] # which is how shtab is told
 
     attach = add("attach", "show how far a process is that already runs, until it ends")
     measuring(attach)
@@ -91,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     copy = add("copy", "copy a file with our own loop: all of it, or nothing, under the name you give")
     for name, text in (("source", "file to copy"), ("destination", "name of the copy")):
         word = copy.add_argument(name, metavar=name.upper(), help=text)
-        word.complete = FILES  # type: ignore[attr-defined] # which is how shtab is told
+        word.complete = FILES  # type: ignore[attr-defined] # as above
     copy.add_argument("--force", action="store_true", help="replace what has that name")
     copy.add_argument("--preserve", action="store_true", help="keep mode and times")
     showing(copy)
@@ -99,9 +105,16 @@ def parser() -> argparse.ArgumentParser:
     probes = add("probes", "say what can be recognised, and how each is measured")
     probes.add_argument("name", nargs="?", metavar="NAME", help="one of them, in full")
 
-    completion = add("completion", "print the completion script for your shell")
-    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="which shell")
+    completing = add("completion", "print the completion script for your shell")
+    completing.add_argument("shell", choices=("bash", "zsh"), help="which shell")
     return top
+
+
+def completion(shell: str) -> str:
+    """The script that makes this shell complete our command lines."""
+    import shtab
+
+    return shtab.complete(parser(), shell=shell, preamble=PREAMBLE if shell == "bash" else "")
 
 
 def measuring(command: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 
 from pollprog import ending, signals, tools
-from pollprog.arguments import parse, parser
+from pollprog.arguments import completion, parse
 from pollprog.errors import PollprogError, UsageError
 from pollprog.launch import Command, launch
 
@@ -109,9 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
     ended = wait_a_moment(launched, held)
     if ended is None:
         ended = measure(launched, held, arguments)
-    elif arguments.progress_fd is not None:
-        job = f"{command.name}-{launched.pid}"
-        ending.tell(job, ended, time.monotonic() - launched.started, arguments.progress_fd)
+    else:
+        tell(launched, ended, arguments)
     held.release()
     for ear in launched.ears:
         ear.finish()  # where the user's end takes its time, Ctrl-C ends us now
@@ -168,14 +167,23 @@ def measure(launched: Launched, held: Held, arguments: argparse.Namespace) -> En
         try:
             from pollprog import foreground
 
-            return foreground.run(launched, held, options_of(arguments))
+            if launched.reap() is None:  # which takes its time
+                return foreground.run(launched, held, options_of(arguments))
         except Exception as error:  # the job comes first: a fault of ours does not end it
             if os.environ.get("POLLPROG_DEBUG"):
                 raise
             say(f"a fault of pollprog's own; the command goes on, without progress: {described(error)}")
     ended = wait_a_moment(launched, held, float("inf"))
     assert ended is not None
+    tell(launched, ended, arguments)
     return ended
+
+
+def tell(launched: Launched, ended: Ended, arguments: argparse.Namespace) -> None:
+    """The last line of JSON, for a command that was not measured."""
+    if arguments.progress_fd is not None:
+        job = f"{launched.command.name}-{launched.pid}"
+        ending.tell(job, ended, time.monotonic() - launched.started, arguments.progress_fd)
 
 
 def options_of(arguments: argparse.Namespace) -> Options:
@@ -251,9 +259,7 @@ def list_probes(arguments: argparse.Namespace) -> int:
 
 def print_completion(arguments: argparse.Namespace) -> int:
     """``pollprog completion``."""
-    import shtab
-
-    print(shtab.complete(parser(), shell=arguments.shell))
+    print(completion(arguments.shell))
     return 0
 
 

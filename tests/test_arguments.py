@@ -1,0 +1,125 @@
+"""What is typed: what it asks for, and one line for what cannot be asked for."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from terminals import pollprog
+
+from pollprog.arguments import parse
+from pollprog.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        ("run cp -a x y", "cp -a x y"),
+        ("run -- cp -- x", "cp -- x"),
+        ("run --total 4G cp --total 5", "cp --total 5"),
+        ("run --total=4G --probe dd -- --odd --name", "--odd --name"),
+        ("run --progress log --interval 2 -- -x", "-x"),
+        ("run - a", "- a"),
+        ("run -- --", "--"),
+        ("run --", ""),
+        ("run", ""),
+        ("run run --help", "run --help"),
+    ],
+)
+def test_options_end_at_the_word_of_the_command(words, command):
+    assert parse(words.split()).words == command.split()
+
+
+def test_what_is_typed_is_what_is_asked_for():
+    asked = parse(
+        ["run", "--total", "4G", "--probe=dd", "--progress", "none", "--progress-fd", "2", "--interval", "0.5", "x"]
+    )
+    assert (asked.total, asked.probe, asked.progress, asked.progress_fd, asked.interval) == ("4G", "dd", "none", 2, 0.5)
+    assert parse(["attach", "12", "34"]).pids == [12, 34]
+    asked = parse(["copy", "--force", "a", "b", "--preserve"])
+    assert (asked.source, asked.destination, asked.force, asked.preserve) == ("a", "b", True, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("", "the following arguments are required: COMMAND"),
+        ("rum x", "invalid choice: 'rum'"),
+        ("--tot run x", "unrecognized arguments: --tot"),
+        ("run --tot 4G cp a b", "--tot"),
+        ("run --tot=4G cp a b", "--tot=4G"),
+        ("run -x cp", "-x"),
+        ("run --total", "--total: expected one argument"),
+        ("run --progress tty x", "invalid choice: 'tty'"),
+        ("run --interval 0 x", "'0' is not a number of seconds from 0.1 to 86400"),
+        ("run --interval nan x", "'nan' is not a number of seconds"),
+        ("run --interval soon x", "'soon' is not a number of seconds"),
+        ("run --progress-fd 1000 x", "'1000' is not a descriptor open for writing; open it as in: 3>progress"),
+        ("run --progress-fd -1 x", "'-1' is not a descriptor open for writing"),
+        ("run --progress-fd three x", "'three' is not a descriptor"),
+        ("run --progress-fd 99999999999999999999 x", "is not a descriptor"),
+        ("attach", "required: PID"),
+        ("attach x", "'x' is not a process id; pgrep NAME finds one"),
+        ("attach 0", "'0' is not a process id"),
+        ("attach -- -5", "'-5' is not a process id"),
+        ("attach 4294967297", "is not a process id"),
+        ("attach 99999999999999999999999", "is not a process id"),
+        ("attach ²", "is not a process id"),
+        ("attach --progress-fd 2 1", "--progress-fd"),
+        ("copy a", "required: DESTINATION"),
+        ("copy a b c", "unrecognized arguments: c"),
+        ("completion fish", "invalid choice: 'fish'"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_told_with_where_to_look(words, reason):
+    with pytest.raises(UsageError, match=re.escape(reason) + ".*; see pollprog ?[a-z]* --help$"):
+        parse(words.split())
+
+
+def test_a_descriptor_that_cannot_be_written_to_is_refused():
+    with open(os.devnull, "rb") as file, pytest.raises(UsageError, match="not a descriptor open for writing"):
+        parse(["run", "--progress-fd", str(file.fileno()), "x"])
+
+
+def test_every_command_has_help_that_names_its_options():
+    for words in ([], ["run"], ["attach"], ["top"], ["copy"], ["probes"], ["completion"]):
+        done = pollprog(*words, "--help")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"usage: {' '.join(['pollprog', *words])}")
+        assert "exit status" in done.stdout
+
+
+def test_the_module_can_be_run_by_its_name():
+    done = subprocess.run([sys.executable, "-m", "pollprog", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == pollprog("--version").stdout
+    assert re.fullmatch(r"pollprog \d+\.\d+.*\n", done.stdout)
+
+
+COMPLETE = """
+PATH=$1
+eval "$2"
+COMP_WORDS=(pollprog run --progress log print) COMP_CWORD=4
+_shtab_pollprog
+printf '%s\\n' "${COMPREPLY[@]}"
+COMP_WORDS=(pollprog copy --fo) COMP_CWORD=2
+_shtab_pollprog
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.tool("bash")
+def test_bash_completes_commands_and_options():
+    script = pollprog("completion", "bash").stdout
+    words = ["bash", "-c", COMPLETE, "bash", os.environ["PATH"], script]
+    found = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split("\n")
+    assert "printf" in found
+    assert "--force" in found
+
+
+def test_zsh_has_a_completion_script_too():
+    done = pollprog("completion", "zsh")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--progress-fd" in done.stdout
