@@ -9,26 +9,31 @@ The rules, each of them tested by name:
 1. Writers never wait.
 2. No status in the first second of the work; then at most one an interval for each reader. A change of state and the
    outcome are not statuses: they are told at once.
-3. The newest sample is always told in the end, and nothing follows the outcome. If the work succeeded, it ends with
-   ``current == total``, else with the last that was true.
-4. ``0 <= current <= total``. `current` does not fall within a phase, nor does the fraction when a source takes over that says
-   less: it holds until the new source has passed it, for ten seconds at most; then a new phase begins.
+3. The newest sample is always told in the end, and nothing follows the outcome. If the work succeeded and its total is
+   known, it ends with ``current == total``, else with the last that was true.
+4. ``0 <= current <= total``. Within a phase `current` does not fall. Where a sample says less than was told, be it of the work or,
+   from another source, of the fraction, what was told stands until it is passed, for ten seconds at most; then a new phase
+   begins. Where one source finds more to do than it said, `current` is told as it is, and the total no faster than the
+   fraction can bear, for ten seconds too. What nobody was told binds nobody.
 5. Nobody's ratio reaches 1 before the work has ended: until then `current` stays below `total`, and says `finishing`.
-6. No total is None, not 0 %. The work moves if `current` or the activity does, and stalls where neither does.
+6. No total is None, not 0 %. The work moves if `current` or the activity does, and stalls where neither does: that is for a look
+   to say, so what is not looked at does not stall.
 7. The clock is monotonic, starts with the work, and stands while the work is stopped.
+
+The rules about numbers are kept by `pollprog.slot`, those about who is told when by this module.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
 
-from pollprog.estimator import Estimator
-from pollprog.status import Bound, Outcome, Sample, State, Status, Unit
+from pollprog.slot import Slot
+from pollprog.status import Outcome, Sample, State, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,34 +43,56 @@ __all__ = ["Channel", "Clock"]
 FIRST = 1.0
 """Seconds of work before the first status."""
 SHORTEST_INTERVAL = 0.1
-HOLD = 10.0
-"""Seconds for which a fraction waits for a source that says less."""
+INSTANT = 1e-6
+"""Seconds that are not worth a wait: less would be lost in the rounding of a clock."""
+ALMOST = math.nextafter(1.0, 0.0)
 
 
 class Clock:
-    """Seconds since the work began, without the time in which it was stopped."""
+    """Seconds since the work began, without the time in which it was stopped. For any thread."""
 
-    __slots__ = ("_now", "_origin", "_paused")
+    __slots__ = ("_lock", "_now", "_stopped", "_time")
 
     def __init__(self, now: Callable[[], float] = time.monotonic, *, started: float | None = None) -> None:
         self._now = now
-        self._origin = now() if started is None else started
-        self._paused: float | None = None
+        self._time = (0.0, now() if started is None else started, False)
+        """What it showed, when that was, and whether it stands since."""
+        self._stopped = False
+        self._lock = threading.Lock()
 
     def __call__(self) -> float:
         """The time of the job."""
-        return max(0.0, (self._now() if self._paused is None else self._paused) - self._origin)
+        with self._lock:
+            shown, at, stands = self._time
+            return shown if stands else shown + max(0.0, self._now() - at)
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is paused, or stopped."""
+        return self._time[2]
 
     def pause(self, *, since: float = 0.0) -> None:
-        """Stand still; `since`: as if this had been said so many seconds ago."""
-        if self._paused is None:
-            self._paused = max(self._origin, self._now() - since)
+        """Stand still; `since`: as if this had been said so many seconds ago. Of several times, the earliest counts."""
+        with self._lock:
+            self._stand(self._now() - since)
+
+    def _stand(self, when: float) -> None:
+        shown, at, stands = self._time
+        if not self._stopped and (when < at or not stands):
+            self._time = max(0.0, shown + (when - at)), when, True
 
     def go_on(self) -> None:
-        """Run again."""
-        if self._paused is not None:
-            self._origin += self._now() - self._paused
-            self._paused = None
+        """Run again, however often it was paused."""
+        with self._lock:
+            shown, _, stands = self._time
+            if stands and not self._stopped:
+                self._time = shown, self._now(), False
+
+    def stop(self) -> None:
+        """Stand for good: the work has ended."""
+        with self._lock:
+            self._stand(self._now())
+            self._stopped = True
 
 
 class Channel:
@@ -79,16 +106,12 @@ class Channel:
         self.job = job
         self.clock = clock or Clock()
         self._lock = threading.Lock()
+        """Held for a few microseconds at a time, and never while anybody waits."""
         self._token = trio.lowlevel.current_trio_token()
         self._readers = trio.lowlevel.ParkingLot()
-        self._estimator = Estimator()
-        self._sample: Sample | None = None
-        self._taken = 0.0
-        self._moved = 0.0
-        self._moving = False
-        self._finishing = False
-        self._held_since: float | None = None
-        self._phases = 0
+        self._wanted = False
+        """A reader waits for a newer sample. Where all have one, and wait for their interval, a report wakes nobody."""
+        self._slot = Slot()
         self._state = State.RUNNING
         self._outcome: Outcome | None = None
         self._seq = 0
@@ -102,31 +125,41 @@ class Channel:
         with self._lock:
             if self._outcome is not None:
                 return
-            self._take(self._bounded(sample))
+            self._slot.take(sample, self.clock())
             self._seq += 1
-        self._wake()
+            wanted, self._wanted = self._wanted, False
+        if wanted:
+            self._wake()
 
-    def change(self, state: State) -> None:
-        """Tell everybody at once that the job has been paused, goes on, or is being cancelled."""
+    def change(self, state: State, *, since: float = 0.0) -> None:
+        """Tell everybody at once that the job has been paused (`since`: so many seconds ago), goes on, or is being cancelled.
+
+        What is being cancelled says so to its end, though it may stand meanwhile. ValueError for an outcome.
+        """
+        if state.over:
+            raise ValueError(f"{state} is an outcome: say it with finish()")
         with self._lock:
-            if self._outcome is not None or state is self._state:
+            if self._outcome is not None:
                 return
             if state is State.PAUSED:
-                self.clock.pause()
+                self.clock.pause(since=since)
             else:
                 self.clock.go_on()
+            if state is self._state or self._state is State.CANCELLING:
+                return
             self._state = state
             self._seq += 1
             self._changed = self._seq
         self._wake()
 
     def finish(self, outcome: Outcome) -> None:
-        """Tell how it ended; the first to say so is right, and nothing follows."""
+        """Tell how it ended; the first to say so is right, and nothing follows. ValueError for a state that is no outcome."""
+        if not outcome.state.over:
+            raise ValueError(f"{outcome.state} is not an outcome: say it with change()")
         with self._lock:
             if self._outcome is not None:
                 return
-            self.clock.go_on()
-            self.clock.pause()
+            self.clock.stop()
             self._outcome, self._state = outcome, outcome.state
             self._seq += 1
             self._changed = self._seq
@@ -134,48 +167,9 @@ class Channel:
 
     def _wake(self) -> None:
         try:
-            self._token.run_sync_soon(self._readers.unpark_all, idempotent=True)
+            self._token.run_sync_soon(self._readers.unpark_all)
         except trio.RunFinishedError:
             pass  # nobody is left to be told
-
-    # -- what a sample becomes
-
-    def _bounded(self, sample: Sample) -> Sample:
-        """The sample within the rules: never negative, never beyond the total, never a total of nothing."""
-        total = sample.total if sample.total is not None and sample.total > 0 else None
-        current = max(0, sample.current)
-        self._finishing = total is not None and current >= total
-        if total is not None:
-            current = min(current, total - 1)
-        return replace(sample, current=current, total=total)
-
-    def _take(self, new: Sample) -> None:
-        now = self.clock()
-        old = self._sample
-        self._moving = old is None or new.current != old.current or new.activity != old.activity
-        if old is not None and new.phase == old.phase:
-            if says_less(new, old):
-                self._held_since = now if self._held_since is None else self._held_since
-                if now - self._held_since < HOLD:
-                    new = holding(new, old)
-                else:
-                    self._phases += 1
-                    new = replace(new, phase=new.phase or new.source)
-                    self._begin_phase()
-            else:
-                self._held_since = None
-            if old.unit is not new.unit or (old.source != new.source and old.total != new.total):
-                self._begin_phase()  # another scale: what was learned of the rate does not hold for it
-        elif old is not None:
-            self._begin_phase()
-        if self._moving:
-            self._moved = now
-        self._sample, self._taken = new, now
-        self._estimator.update(now, new.current, new.total)
-
-    def _begin_phase(self) -> None:
-        self._estimator = Estimator()
-        self._held_since = None
 
     # -- readers
 
@@ -190,73 +184,72 @@ class Channel:
         `last` is when the reader got that one, on the clock of trio (None: it has had none). The outcome, and a change of
         state, are told at once. After the outcome there is nothing to wait for: it is told again.
         """
+        await trio.lowlevel.checkpoint()
         interval = max(SHORTEST_INTERVAL, interval)
         while True:
+            # From here to park() nothing else runs in this thread, and others wake us through it: no wake-up is lost.
             with self._lock:
-                if self._outcome is not None or self._changed > after:
+                wait = self._wait(after, interval, last)
+                if wait <= 0:
                     return self._status()
-                wait = FIRST - self.clock() if last is None else last + interval - trio.current_time()
-                news = self._seq > after and self._sample is not None
-                if news and wait <= 0:
-                    return self._status()
-            with trio.move_on_after(max(0.0, wait) if news else float("inf")):
+            with trio.move_on_after(wait):
                 await self._readers.park()
 
-    def _status(self) -> Status:
+    def _wait(self, after: int, interval: float, last: float | None) -> float:
+        """For how many seconds the reader waits, unless it is woken."""
+        if self._outcome is not None or self._changed > after:
+            return 0.0
+        if self._seq <= after:
+            self._wanted = True
+            return math.inf
         now = self.clock()
-        sample = self._sample
-        outcome = self._outcome
-        idle = max(0.0, now - self._moved)
-        if sample is None:
-            sample, age = Sample(0), 0.0
-            current = None
-        else:
-            current, age = sample.current, max(0.0, now - self._taken)
+        wait = FIRST - now
+        if wait > INSTANT and self.clock.stands:
+            wait = FIRST  # and look again: nobody says when it goes on
+        if last is not None:
+            wait = max(wait, last + interval - trio.current_time())
+        if wait > INSTANT:
+            return wait
+        # Half an interval old, or older: the next one cannot be far. So a reader falls in step with a sampler of its own pace.
+        wait += interval / 2
+        if wait > INSTANT and now - self._slot.taken > interval / 2:
+            self._wanted = True
+            return wait
+        return 0.0
+
+    def _status(self) -> Status:
+        now, slot, outcome = self.clock(), self._slot, self._outcome
+        told = slot.tell(now, over=outcome is not None)
+        sample = told or Sample(0)
+        current = None if told is None else told.current
         if outcome is not None and outcome.state is State.SUCCEEDED and sample.total is not None:
             current = sample.total
-        fraction = None if sample.total is None or current is None else current / sample.total
+        fraction = None
+        if current is not None and sample.total is not None:
+            fraction = 1.0 if current == sample.total else min(current / sample.total, ALMOST)
         over = outcome is not None
-        patience = self._estimator.patience()
-        stalled = not over and self._state is State.RUNNING and idle > patience
-        low, high = (None if over else self._estimator.interval()) or (None, None)
+        stalled = self._state is State.RUNNING and slot.stalled()
+        remaining, low, high = (None if over else slot.remaining()) or (None, None, None)
         return Status(
             job=self.job,
             seq=self._seq,
             state=self._state,
             current=current,
             total=sample.total,
-            unit=sample.unit if current is not None else Unit.BYTES,
+            unit=sample.unit,
             phase=sample.phase,
             fraction=fraction,
-            rate=None if over or self._finishing else self._estimator.rate(),
-            remaining=None if over or stalled or self._finishing else self._estimator.remaining(),
-            low=None if stalled or self._finishing else low,
-            high=None if stalled or self._finishing else high,
+            rate=None if over or slot.finishing else slot.rate(),
+            remaining=remaining,
+            low=low,
+            high=high,
             elapsed=now,
-            age=age,
-            idle=idle,
-            moving=self._moving and not over,
+            age=0.0 if told is None else max(0.0, now - slot.taken),
+            idle=max(0.0, now - slot.moved),
+            moving=slot.moving and not over,
             stalled=stalled,
-            finishing=self._finishing and not over,
+            finishing=slot.finishing and not over,
             source=sample.source,
-            bound=sample.bound if current is not None else Bound.EXACT,
+            bound=sample.bound,
             outcome=outcome,
         )
-
-
-def says_less(new: Sample, old: Sample) -> bool:
-    """Whether a reader would see the bar fall."""
-    if new.unit is not old.unit:
-        return False
-    if new.total is None or old.total is None:
-        return new.total is old.total and new.current < old.current
-    if new.total == old.total:
-        return new.current < old.current
-    return new.current * old.total < old.current * new.total and (new.current < old.current or new.source != old.source)
-
-
-def holding(new: Sample, old: Sample) -> Sample:
-    """The new sample, with as much done as the old one said."""
-    if new.total is None or old.total is None:
-        return replace(new, current=old.current)
-    return replace(new, current=min(new.total - 1, -(-old.current * new.total // old.total)))

@@ -5,6 +5,10 @@ somebody's code on somebody's /proc and file systems, so the thread is never tru
 dropped, once and with a line in the log. One that does not return within two seconds is dropped with the thread that it
 hangs in, which nobody joins; another thread takes on the rest of the sweep. Whoever entered the probe is told, and may
 enter the next best.
+
+Only one thread at a time has to do with a probe, but for its survey, which runs beside. The sampler closes each probe that
+it was given, once: in the next sweep after it was removed or dropped, when `run` ends, or, if it hangs, in the thread that
+it hangs in, as soon as that comes back. So whatever a probe holds open has one who gives it back.
 """
 
 from __future__ import annotations
@@ -13,19 +17,19 @@ import heapq
 import itertools
 import logging
 import threading
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 import trio
 
 from pollprog.probes import Hears, Surveys
-from pollprog.status import Sample
+from pollprog.probes.trust import check, close
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pollprog.probes import Probe
+    from pollprog.status import Sample
 
 __all__ = ["Entry", "Sampler"]
 
@@ -33,6 +37,8 @@ log = logging.getLogger("pollprog")
 
 PATIENCE = 2.0
 """Seconds within which one look has to return."""
+SLICES = 4
+"""Parts in which they are counted. Time in which we were stopped ourselves is one part at most, however long it was."""
 HEARD = 256
 """Records that wait for a probe; of more, the oldest are let go."""
 
@@ -52,20 +58,29 @@ class Entry:
         self.heard: deque[tuple[int, bytes]] = deque(maxlen=HEARD)
         """What the command printed since the last look, as (stream, record); any thread may append."""
         self.removed = False
-        self.surveying = False
+        self._hearing = probe if isinstance(probe, Hears) else None
+        self._surveying = probe if isinstance(probe, Surveys) else None
+        self._walking = False
+        self._closed = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """Who that is, for the log: a probe may have a `name` that says so."""
+        name = getattr(self.probe, "name", "")
+        return name if isinstance(name, str) and name else type(self.probe).__name__
 
     def look(self) -> Sample | None:
         """Tell the probe what was heard, then take a sample. In the worker thread, never twice at once."""
-        if isinstance(self.probe, Hears):
-            while self.heard:
-                self.probe.feed(*self.heard.popleft())
-        sample = self.probe.sample()
-        if sample is not None and not isinstance(sample, Sample):
-            raise TypeError(f"sample() returned {type(sample).__name__}, not a Sample")
-        if isinstance(self.probe, Surveys) and not self.surveying:
-            walk = self.probe.survey()
+        if self._hearing is not None and not self.removed:
+            for _ in range(len(self.heard)):  # and not what comes meanwhile: it may come for ever
+                self._hearing.feed(*self.heard.popleft())
+        if self.removed:
+            return None
+        sample = check(self.probe.sample())
+        if self._surveying is not None and not self._walking and not self.removed:
+            walk = self._surveying.survey()
             if walk is not None:
-                self.surveying = True
+                self._walking = True
                 threading.Thread(target=self._survey, args=(walk,), name="pollprog survey", daemon=True).start()
         return sample
 
@@ -75,48 +90,58 @@ class Entry:
                 if self.removed:
                     return
         except Exception:
-            log.exception("the survey for %s failed; its total stays unknown", type(self.probe).__name__)
+            log.exception("the survey for %s failed; its total stays unknown", self.name)
             return  # and is not tried again
-        self.surveying = False
+        self._walking = False
+
+    def close(self) -> None:
+        """Close the probe; the second time does nothing."""
+        if self._closed.acquire(blocking=False):
+            close(self.probe)
 
 
 class Sweep:
     """One pass over the probes that are due, in a thread that may be left behind."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
-        self._pending = deque(entries)
+    def __init__(self, due: Iterable[Entry], leaving: Iterable[Entry]) -> None:
+        self.due = deque(due)
+        """Those that are still to be looked at."""
+        self.leaving = deque(leaving)
+        """Those that are still to be closed."""
+        self.results: list[tuple[Entry, Sample | BaseException | None]] = []
+        self.at: Entry | None = None
+        self.steps = 0
         self._lock = threading.Lock()
         self._abandoned = False
-        self.results: list[tuple[Entry, Sample | Exception | None]] = []
-        self.at: Entry | None = None
-        self.since = time.monotonic()
 
     def run(self) -> None:
-        """Look at each in turn. Runs in the worker thread."""
-        while (entry := self._next()) is not None:
-            result: Sample | Exception | None
+        """Look at each in turn, then close what leaves. Runs in the worker thread."""
+        while (entry := self._next(self.due)) is not None:
+            result: Sample | BaseException | None
             try:
                 result = entry.look()
-            except Exception as error:  # noqa: BLE001 # a plugin may raise anything; its job goes on
+            except BaseException as error:  # noqa: BLE001 # a plugin may raise anything, SystemExit too; its job goes on
                 result = error
             with self._lock:
-                if self._abandoned:
-                    return
-                self.results.append((entry, result))
+                if not self._abandoned:
+                    self.results.append((entry, result))
+                    self.at = None
+                    continue
+            entry.close()  # it was given up: nobody else does
+        while (entry := self._next(self.leaving)) is not None:
+            entry.close()
 
-    def _next(self) -> Entry | None:
+    def _next(self, entries: deque[Entry]) -> Entry | None:
         with self._lock:
-            if self._abandoned or not self._pending:
-                return None
-            self.at, self.since = self._pending.popleft(), time.monotonic()
+            self.at = None if self._abandoned or not entries else entries.popleft()
+            self.steps += 1
             return self.at
 
-    def abandon(self) -> tuple[Entry | None, list[Entry]]:
-        """Leave the thread behind: the entry that it hangs in, and those that it had still to look at."""
+    def abandon(self) -> Entry | None:
+        """Leave the thread behind. The entry that it is at; from now on it touches no other."""
         with self._lock:
             self._abandoned = True
-            back = any(entry is self.at for entry, _ in self.results)  # it came back at the last moment
-            return None if back else self.at, list(self._pending)
+            return self.at
 
 
 class Sampler:
@@ -125,7 +150,10 @@ class Sampler:
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Entry]] = []
         self._order = itertools.count()
-        self._added = trio.Event()
+        self._entries: set[Entry] = set()
+        """Every one that we have yet to close."""
+        self._leaving: list[Entry] = []
+        self._called = trio.Event()
 
     def add(
         self,
@@ -135,33 +163,40 @@ class Sampler:
         lost: Callable[[str], None] = lambda _: None,
         interval: float = 1.0,
     ) -> Entry:
-        """Look at `probe` now, and then every `interval` seconds."""
+        """Look at `probe` now, and then every `interval` seconds. It is ours to close from now on."""
         entry = Entry(probe, report, lost, interval)
+        self._entries.add(entry)
         self._enter(trio.current_time(), entry)
-        self._added.set()
+        self._called.set()
         return entry
 
     def remove(self, entry: Entry) -> None:
-        """Look at it no more."""
-        entry.removed = True
+        """Look at it no more: nothing of it is reported from now on, and it is closed soon."""
+        if not entry.removed:
+            entry.removed = True
+            self._leaving.append(entry)
+            self._called.set()
 
     def _enter(self, due: float, entry: Entry) -> None:
         heapq.heappush(self._due, (due, next(self._order), entry))
 
     async def run(self) -> None:
         """Sweep, until cancelled."""
-        while True:
-            self._added = trio.Event()
-            due = self._take_due()
-            if due:
-                await self._sweep(due)
-                now = trio.current_time()
-                for entry in due:
-                    if not entry.removed:
-                        self._enter(now + entry.interval, entry)
-            else:
-                with trio.move_on_at(self._due[0][0] if self._due else float("inf")):
-                    await self._added.wait()
+        try:
+            while True:
+                self._called = trio.Event()
+                due, leaving = self._take_due(), self._take_leaving()
+                if due or leaving:
+                    await self._sweep(due, leaving)
+                    now = trio.current_time()
+                    for entry in due:
+                        if not entry.removed:
+                            self._enter(now + entry.interval, entry)
+                else:
+                    with trio.move_on_at(self._due[0][0] if self._due else float("inf")):
+                        await self._called.wait()
+        finally:
+            trio.lowlevel.start_thread_soon(Sweep((), self._entries).run, lambda _: None)
 
     def _take_due(self) -> list[Entry]:
         now = trio.current_time()
@@ -172,22 +207,34 @@ class Sampler:
                 due.append(entry)
         return due
 
-    async def _sweep(self, entries: list[Entry]) -> None:
-        while entries:
-            sweep = Sweep(entries)
-            hung, entries = await self._run_in_thread(sweep)
+    def _take_leaving(self) -> list[Entry]:
+        leaving = [entry for entry in self._leaving if entry in self._entries]
+        self._leaving.clear()
+        return leaving
+
+    async def _sweep(self, due: Iterable[Entry], leaving: Iterable[Entry]) -> None:
+        while due or leaving:
+            sweep = Sweep(due, leaving)
+            try:
+                await self._until_done_or_hung(sweep)
+            finally:
+                hung = sweep.abandon()
+                if hung is not None:
+                    self._entries.discard(hung)  # its own thread closes it, if it ever comes back
+            self._entries.difference_update(set(leaving) - set(sweep.leaving))
+            due, leaving = sweep.due, sweep.leaving
             for entry, result in sweep.results:
                 if entry.removed:
                     continue
-                if isinstance(result, Exception):
+                if isinstance(result, BaseException):
                     self._drop(entry, f"{type(result).__name__}: {result}", error=result)
                 elif result is not None:
                     entry.report(result)
-            if hung is not None and not hung.removed:
-                self._drop(hung, f"it did not return within {PATIENCE:.0f} seconds")
+            if hung is not None:
+                self._drop(hung, f"it did not return within {PATIENCE:g} seconds")
 
-    async def _run_in_thread(self, sweep: Sweep) -> tuple[Entry | None, list[Entry]]:
-        """Run the sweep; if it hangs, the entry in which it does, and those that are left."""
+    async def _until_done_or_hung(self, sweep: Sweep) -> None:
+        """Run the sweep in a thread until it is through, or has been at one probe for too long."""
         done = trio.Event()
         token = trio.lowlevel.current_trio_token()
 
@@ -198,14 +245,16 @@ class Sampler:
                 pass
 
         trio.lowlevel.start_thread_soon(sweep.run, deliver)
-        while True:
-            with trio.move_on_after(max(0.01, sweep.since + PATIENCE - time.monotonic())):
+        step, slices = 0, 0
+        while slices < SLICES:
+            with trio.move_on_after(PATIENCE / SLICES):
                 await done.wait()
-                return None, []
-            if time.monotonic() - sweep.since >= PATIENCE:
-                return sweep.abandon()
+                return
+            slices = slices + 1 if sweep.steps == step else 0
+            step = sweep.steps
 
-    def _drop(self, entry: Entry, reason: str, *, error: Exception | None = None) -> None:
-        entry.removed = True
-        log.warning("the probe %s is dropped: %s", type(entry.probe).__name__, reason, exc_info=error)
-        entry.lost(reason)
+    def _drop(self, entry: Entry, reason: str, *, error: BaseException | None = None) -> None:
+        if not entry.removed:
+            self.remove(entry)
+            log.warning("the probe %s is dropped: %s", entry.name, reason, exc_info=error)
+            entry.lost(reason)

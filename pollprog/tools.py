@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pollprog.launch import Command
     from pollprog.probes import Tool
 
-__all__ = ["PROBES", "TOOLS", "find", "load", "program_names"]
+__all__ = ["PROBES", "TOOLS", "candidates", "find", "load", "program_names"]
 
 TOOLS = {"dd": "pollprog.probes.dd"}
 """By the name of the program: the module whose ``TOOL`` knows it."""
@@ -36,15 +36,21 @@ def program_names(command: Command) -> Iterator[str]:
     """The names that a running or typed command may be known by."""
     yield command.name
     if command.executable:
-        yield os.path.basename(command.executable)
+        yield os.path.basename(command.executable.removesuffix(" (deleted)"))  # so the kernel says, after an upgrade
     if command.name in MULTI_CALL and len(command.argv) > 1:
         yield command.argv[1].removeprefix("--coreutils-prog=")
 
 
+def candidates(command: Command) -> list[str]:
+    """The names of the tools that this command may be for, best first, each once."""
+    return list(dict.fromkeys(name for name in program_names(command) if name in TOOLS))
+
+
 def find(command: Command) -> Tool | None:
     """The tool of ours that recognises this command, or None."""
-    for name in program_names(command):
-        if name in TOOLS and (tool := load(name)).recognise(command):
+    for name in candidates(command):
+        tool = load(name)
+        if tool.recognise(command):
             return tool
     return None
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from pollprog.launch import Command
+    from pollprog.launch import Command, Filter
     from pollprog.process import Process, ProcessTree
     from pollprog.status import Sample
 
@@ -21,13 +21,13 @@ __all__ = ["Hears", "Probe", "Surveys", "Target", "Tool"]
 
 
 class Probe(Protocol):
-    """One way of telling how far something is."""
+    """One way of telling how far something is. If it has a `name`, the log calls it by that."""
 
     def sample(self) -> Sample | None:
         """Look once, quickly. None: nothing to say yet."""
 
     def close(self) -> None:
-        """Give back what is held. Called once, after the last `sample`, from any thread."""
+        """Give back what is held. Called once, after the last `sample`, from any thread; a survey may yet take one step."""
 
 
 @runtime_checkable
@@ -56,10 +56,18 @@ class Surveys(Protocol):
 class Target:
     """What is measured: a process that a tool recognised, and the tree that it stands in."""
 
-    __slots__ = ("launched", "process", "signals", "total", "tree")
+    __slots__ = ("claims", "ends", "launched", "process", "signals", "total", "tree")
 
     def __init__(
-        self, tree: ProcessTree, process: Process, *, total: int | None = None, launched: bool, signals: bool = False
+        self,
+        tree: ProcessTree,
+        process: Process,
+        *,
+        total: int | None = None,
+        launched: bool,
+        signals: bool = False,
+        claims: Mapping[int, Filter] | None = None,
+        ends: Mapping[int, int] | None = None,
     ) -> None:
         self.tree = tree
         self.process = process
@@ -70,6 +78,10 @@ class Target:
         """Whether we started it: False for what was attached to."""
         self.signals = signals
         """Whether the user named the probe, and with it allowed what the probe sends."""
+        self.claims = dict(claims or {})
+        """The filter of each stream of the command that is heard before it is passed on."""
+        self.ends = dict(ends or {})
+        """The reading end of each of those streams."""
 
 
 class Tool(Protocol):

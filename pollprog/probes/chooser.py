@@ -1,9 +1,16 @@
 """The best probe for a command, at each moment: what the user named, else a tool that knows a program in its tree, else evidence.
 
 A tool found below a shell, sudo or a pipeline counts as much as one at the top, so the whole tree is looked at again each
-second. A tool with a total comes before one without. A probe that raises, or says what no probe can mean, is left out from
-then on, with one line in the log, and the next best takes over; what hangs is for the sampler to notice, which drops this
-chooser, and the next one is told whom to leave out.
+second. A tool with a total comes before one without, and evidence speaks only where no tool has anything to say. What the
+user named is alone in speaking, also while it has nothing to say yet: another measure is not what was asked for. The second
+process that tools measure, and each after it, is a phase of its own: ``dd (2)``.
+
+A probe that raises, or says what no probe can mean, is left out from then on, with one line in the log, and the next best
+takes over. What hangs is for the sampler to notice, which drops this chooser; `at` says whom the next one has to leave out. A
+probe whose process has ended is no failure, whatever it raises.
+
+The user's total, if any, comes before everybody else's: no total is told while a folder is still surveyed for it, and it is
+given up, with a warning, once more is done than it says.
 """
 
 from __future__ import annotations
@@ -12,6 +19,7 @@ import importlib
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pollprog import tools
@@ -20,14 +28,19 @@ from pollprog.launch import Command
 from pollprog.probes import Hears, Surveys, Target
 from pollprog.probes.evidence import Evidence
 from pollprog.probes.treesize import survey_tree
-from pollprog.status import Sample
+from pollprog.probes.trust import check, close
+from pollprog.status import Bound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import TypeVar
 
     from pollprog.launch import Filter
     from pollprog.probes import Probe, Tool
     from pollprog.process import Process, ProcessTree
+    from pollprog.status import Sample
+
+    T = TypeVar("T")
 
 __all__ = ["Chooser", "make_probe"]
 
@@ -35,16 +48,19 @@ log = logging.getLogger("pollprog")
 
 LOOK_AGAIN = 1.0
 """Seconds between two searches of the tree for a program that somebody knows."""
+MOST_SEEN = 10_000
+"""Programs of which is remembered who knows them."""
 
 Identity = tuple[str, int, int, str]
-"""Of one use of a tool: its name, and the pid, start and name of the process."""
+"""Of one use of a probe: its name, and the pid, start and name of the process."""
 
 
 class Chooser:
     """A probe that is, at each look, the best of those that fit.
 
-    `total`: what the user typed after ``--total``: bytes, or a folder whose contents are the total. `named`: what the user
-    typed after ``--probe``. `excluded`: the names of probes that are not to be tried (again).
+    `tree` is the chooser's from now on, and so is its root: `close` closes them. `total`: what the user typed after
+    ``--total``: bytes, or a folder whose contents are the total. `named`: what the user typed after ``--probe``. `excluded`:
+    the names of probes that are not to be tried (again).
     """
 
     def __init__(
@@ -68,205 +84,234 @@ class Chooser:
         self.excluded = set(excluded or ())
         self.at = ""
         """The name of the probe that is being looked at: whom to blame if this look does not return."""
-        self._seen: dict[tuple[int, int, str], Tool | None] = {}
-        self._tools: dict[Identity, Probe] = {}
+        self._known: dict[tuple[int, int, str], Tool | None] = {}
+        self._probes: dict[Identity, tuple[Process, Probe]] = {}
         self._evidence: Evidence | None = None
-        self._by_name: Probe | None = None
+        self._speaking: tuple[str, Probe] | None = None
+        self._measured: Identity | None = None
+        """What a tool, or the named probe, spoke of last; and how many there were, as far as they spoke in turn."""
+        self._parts = 0
         self._looked = float("-inf")
-        self._speaking: Probe | None = None
         self._stale = False
         """The probes that there are were made for another total."""
+
+    @property
+    def name(self) -> str:
+        """Whom the log calls by name."""
+        return self.at or "chooser"
 
     # -- the probe contract
 
     def sample(self) -> Sample | None:
         """What the best of them says that has something to say."""
+        self.at = ""
         sample = self._best()
-        if sample is not None and self._total is not None and sample.current > self._total:
-            log.warning("more is done than --total says (%d): there is no percentage any more", self._total)
-            self._given(None)
-            sample = replace(sample, total=None)
-        return sample
-
-    def _best(self) -> Sample | None:
-        if self._stale:
-            self._stale = False
-            self._evidence = None
-            self._looked = float("-inf")
-            self.close()
-        if self._named is not None and self._works(self._named):
-            sample = self._try(self._named, self._by_name or self._make_named())
-            if sample is not None or self._works(self._named):
-                return sample
-        now = time.monotonic()
-        if now - self._looked >= LOOK_AGAIN:
-            self._looked = now
-            self._look_for_tools()
-        best: tuple[Sample, Probe] | None = None
-        for identity, probe in list(self._tools.items()):
-            sample = self._try(identity[0], probe)
-            if sample is None:
-                continue
-            if best is None or (best[0].total is None and sample.total is not None):
-                best = sample, probe
-        if best is not None:
-            self._speaking = best[1]
-            return best[0]
-        if self._evidence is None:
-            self._evidence = Evidence(self._tree, total=self._total)
-        self._speaking = self._evidence
-        return self._try("evidence", self._evidence)
+        if sample is None:
+            return None
+        return self._believed(sample) if self._folder is None else replace(sample, total=None)
 
     def feed(self, stream: int, record: bytes) -> None:
         """Pass on what the command said to whoever listens."""
-        for name, probe in [*((identity[0], probe) for identity, probe in self._tools.items()), *self._named_one()]:
-            if isinstance(probe, Hears) and name not in self.excluded:
-                try:
-                    probe.feed(stream, record)
-                except Exception as error:  # noqa: BLE001 # a plugin may raise anything; its job goes on
-                    self._leave_out(name, error)
+        for identity, (process, probe) in list(self._probes.items()):
+            if isinstance(probe, Hears) and identity in self._probes:
+                self._guarded(identity[0], partial(probe.feed, stream, record), process)
 
     def survey(self) -> Iterator[int] | None:
         """The walk that the user's total needs, or that the speaking probe wants."""
         if self._folder is not None:
             return self._survey_folder(self._folder)
-        return self._speaking.survey() if isinstance(self._speaking, Surveys) else None
+        if self._speaking is None:
+            return None
+        name, probe = self._speaking
+        return self._guarded(name, probe.survey) if isinstance(probe, Surveys) else None
+
+    def close(self) -> None:
+        """Close every probe, and the tree."""
+        self._close_probes()
+        self._tree.close()
+        self._tree.root.close()
+
+    def _close_probes(self) -> None:
+        probes = [probe for _, probe in self._probes.values()] + ([self._evidence] if self._evidence else [])
+        self._probes, self._evidence, self._speaking = {}, None, None
+        for probe in probes:
+            close(probe)
+
+    # -- the user's total
+
+    def _believed(self, sample: Sample) -> Sample:
+        """The sample without the user's total, if that cannot be right."""
+        if self._total is None or sample.total != self._total:
+            return sample
+        certain = sample.bound in (Bound.EXACT, Bound.LOWER)
+        if sample.current <= self._total + (0 if certain else self._total // 10):
+            return sample
+        log.warning("more is done than --total says (%d): it is not believed any more", self._total)
+        self._given(None)
+        return replace(sample, total=None)
 
     def _survey_folder(self, folder: str) -> Iterator[int]:
         size = 0
         for size in survey_tree(folder):
             yield size
-        self._folder = None
+        if not size:
+            log.warning("there is nothing in %s: it cannot be the total", folder)
         self._given(size or None)
+        self._folder = None
 
     def _given(self, total: int | None) -> None:
         """From now on the user's total is this: every probe begins again with it."""
         self._total = total
         self._stale = True  # and not at once: this may be the surveying thread
 
-    def close(self) -> None:
-        """Close every probe."""
-        probes = [*self._tools.values(), *(probe for _, probe in self._named_one())]
-        self._tools.clear()
-        self._by_name = None
-        for probe in probes:
+    # -- which probe
+
+    def _best(self) -> Sample | None:
+        if self._stale:
+            self._stale = False
+            self._close_probes()
+            self._looked = float("-inf")
+        now = time.monotonic()
+        if now - self._looked >= LOOK_AGAIN:
+            self._looked = now
+            self._look()
+        best: tuple[Sample, Identity, Probe] | None = None
+        for identity, (process, probe) in list(self._probes.items()):
+            if identity not in self._probes:
+                continue  # left out since
+            sample = self._try(identity[0], probe, process)
+            if sample is not None and (best is None or sample.total is not None):
+                best = sample, identity, probe
+                if sample.total is not None:
+                    break
+        if best is None:
+            return None if self._has_named() else self._say_evidence()
+        sample, identity, probe = best
+        self._speaking = identity[0], probe
+        return self._in_its_phase(sample, identity)
+
+    def _in_its_phase(self, sample: Sample, identity: Identity) -> Sample:
+        if identity != self._measured:
+            self._measured = identity
+            self._parts += 1
+        if self._parts == 1:
+            return sample
+        return replace(sample, phase=f"{sample.phase or identity[3] or identity[0]} ({self._parts})")
+
+    def _has_named(self) -> bool:
+        return self._named is not None and self._named not in self.excluded
+
+    def _say_evidence(self) -> Sample | None:
+        if "evidence" in self.excluded:
+            return None
+        if self._evidence is None:
+            self._evidence = Evidence(self._tree, total=self._total)
+        self._speaking = "evidence", self._evidence
+        return self._try("evidence", self._evidence)
+
+    def _look(self) -> None:
+        """Make a probe for what is new in the tree, and close those of what is gone."""
+        found: dict[Identity, tuple[Process, Probe]] = {}
+        for identity, process, make in self._wanted():
+            name = identity[0]
+            pair = self._probes.pop(identity, None)
+            if pair is None and name not in self.excluded:
+                made = self._guarded(name, make, process)
+                pair = None if made is None else (process, made)
+            if pair is not None:
+                found[identity] = pair
+        leaving = [*self._probes.values(), *(found[key] for key in found if key[0] in self.excluded)]
+        self._probes = {identity: pair for identity, pair in found.items() if identity[0] not in self.excluded}
+        for _, probe in leaving:
             close(probe)
 
-    # -- which probes
+    def _wanted(self) -> Iterator[tuple[Identity, Process, Callable[[], Probe]]]:
+        if self._named is not None and self._has_named():
+            root = self._tree.root
+            name = self._named.partition(":")[0]
+            process, called = (root, "") if name not in tools.TOOLS else self._find(name)
+            if process is not None:
+                target = self._target(process, signals=True)
+                identity = self._named, process.pid, process.start, called
+                yield identity, process, partial(make_probe, self._named, target)
+            return
+        for process, told in self._tree.look():
+            tool = self._tool_for(process, told.name)
+            if tool is not None and tool.name not in self.excluded:
+                identity = tool.name, process.pid, process.start, told.name
+                yield identity, process, partial(tool.probe, self._target(process))
 
-    def _works(self, name: str) -> bool:
-        return name not in self.excluded
-
-    def _named_one(self) -> list[tuple[str, Probe]]:
-        return [(self._named, self._by_name)] if self._named is not None and self._by_name is not None else []
-
-    def _make_named(self) -> Probe | None:
-        assert self._named is not None
-        self.at = self._named
-        try:
-            self._by_name = make_probe(self._named, self._target(self._process_for(self._named)))
-        except ProcessLookupError:
-            return None  # not there yet: looked for again next time
-        except Exception as error:  # noqa: BLE001 # as above
-            self._leave_out(self._named, error)
-        self._speaking = self._by_name
-        return self._by_name
-
-    def _process_for(self, named: str) -> Process:
-        """For ``--probe TOOL`` the process in the tree that the tool recognises; else the root."""
-        name = named.partition(":")[0]
-        if name not in tools.TOOLS:
-            return self._tree.root
+    def _find(self, name: str) -> tuple[Process | None, str]:
+        """The first process of the tree that the tool of this name knows, and what that is called."""
         for process, told in self._tree.look():
             tool = self._tool_for(process, told.name)
             if tool is not None and tool.name == name:
-                return process
-        raise ProcessLookupError(f"no {name} in the tree")
+                return process, told.name
+        return None, ""
 
-    def _look_for_tools(self) -> None:
-        found: dict[Identity, Probe] = {}
-        for process, told in self._tree.look():
-            tool = self._tool_for(process, told.name)
-            if tool is None or tool.name in self.excluded:
-                continue
-            identity = tool.name, process.pid, process.start, told.name
-            known = self._tools.pop(identity, None)
-            if known is None:
-                self.at = tool.name
-                try:
-                    known = tool.probe(self._target(process))
-                except ProcessLookupError:
-                    continue
-                except Exception as error:  # noqa: BLE001 # as above
-                    self._leave_out(tool.name, error)
-                    continue
-            found[identity] = known
-        for gone in self._tools.values():
-            close(gone)
-        self._tools = found
+    def _tool_for(self, process: Process, called: str) -> Tool | None:
+        """Who knows this process, as long as it is what it is now: an exec changes its name."""
+        key = process.pid, process.start, called
+        if key not in self._known:
+            if len(self._known) >= MOST_SEEN:
+                self._known.clear()
+            self._known[key] = self._recognise(Command(process.argv(), executable=process.link("exe") or None))
+        return self._known[key]
 
-    def _tool_for(self, process: Process, name: str) -> Tool | None:
-        key = process.pid, process.start, name
-        if key not in self._seen:
-            if len(self._seen) > 10_000:
-                self._seen.clear()
-            argv = process.argv()
-            self._seen[key] = tools.find(Command(argv, executable=process.link("exe"))) if argv else None
-        return self._seen[key]
+    def _recognise(self, command: Command) -> Tool | None:
+        for name in tools.candidates(command):
+            tool = None if name in self.excluded else self._guarded(name, partial(tools.load, name))
+            if tool is not None and self._guarded(name, partial(tool.recognise, command)):
+                return tool
+        return None
 
-    def _target(self, process: Process) -> Target:
+    def _target(self, process: Process, *, signals: bool = False) -> Target:
         return Target(
             self._tree,
             process,
             total=self._total,
             launched=self._launched,
-            signals=self._named is not None,
+            signals=signals,
             claims=self._claims,
             ends=self._ends,
         )
 
     # -- trust
 
-    def _try(self, name: str, probe: Probe | None) -> Sample | None:
-        if probe is None:
-            return None
+    def _try(self, name: str, probe: Probe, process: Process | None = None) -> Sample | None:
+        return self._guarded(name, lambda: check(probe.sample()), process)
+
+    def _guarded(self, name: str, call: Callable[[], T], process: Process | None = None) -> T | None:
+        """What `call` returns; None if it raises, and then `name` is left out, unless this process has only ended."""
         self.at = name
         try:
-            sample = probe.sample()
-            if sample is not None:
-                check(sample)
+            return call()
         except ProcessLookupError:
             return None
-        except Exception as error:  # noqa: BLE001 # as above
-            self._leave_out(name, error)
-            close(probe)
-            self._tools = {identity: other for identity, other in self._tools.items() if other is not probe}
+        except BaseException as error:  # noqa: BLE001 # a plugin may raise anything; its job goes on
+            if process is None or not gone(process):
+                self._leave_out(name, error)
             return None
-        return sample
 
-    def _leave_out(self, name: str, error: Exception) -> None:
+    def _leave_out(self, name: str, error: BaseException) -> None:
         self.excluded.add(name)
         said = str(error) if isinstance(error, PollprogError) else f"{type(error).__name__}: {error}"
         log.warning("the probe %s is dropped: %s", name, said)
         log.debug("where it raised", exc_info=error)
+        for identity, (_, probe) in list(self._probes.items()):
+            if identity[0] == name:
+                del self._probes[identity]
+                close(probe)
+        if name == self._named:
+            self._looked = float("-inf")  # the next look searches for tools
 
 
-def check(sample: object) -> None:
-    """Raise ValueError for what no probe can mean."""
-    if not isinstance(sample, Sample):
-        raise TypeError(f"sample() returned {type(sample).__name__}, not a Sample")
-    numbers: tuple[object, ...] = (sample.current, sample.total or 0, sample.activity)
-    for number in numbers:
-        if not isinstance(number, int) or number < 0:
-            raise ValueError(f"{number!r} is not a count")
-
-
-def close(probe: Probe) -> None:
-    """Close a probe, whatever it thinks of that."""
+def gone(process: Process) -> bool:
+    """Whether a process has ended."""
     try:
-        probe.close()
-    except Exception:  # it is gone anyhow
-        log.debug("close() raised", exc_info=True)
+        return process.stat().ended
+    except (OSError, ValueError):
+        return True
 
 
 def make_probe(named: str, target: Target) -> Probe:

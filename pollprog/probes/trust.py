@@ -1,0 +1,47 @@
+"""How far strangers are trusted: what a probe says is checked before anybody is told, and it is closed whatever it raises."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from pollprog.status import Bound, Sample, Unit
+
+if TYPE_CHECKING:
+    from pollprog.probes import Probe
+
+__all__ = ["check", "close"]
+
+log = logging.getLogger("pollprog")
+
+
+def check(said: object) -> Sample | None:
+    """What a probe's `sample` returned, if a probe may say that; TypeError or ValueError with the reason if not."""
+    if said is None:
+        return None
+    if not isinstance(said, Sample):
+        raise TypeError(f"sample() returned {type(said).__name__}, not a Sample")
+    counts: tuple[object, ...] = (said.current, 0 if said.total is None else said.total, said.activity)
+    for count in counts:
+        if not isinstance(count, int):
+            raise TypeError(f"{count!r} is not a whole number")
+        if count < 0:
+            raise ValueError(f"{count} is less than nothing")
+    words: tuple[tuple[object, type], ...] = (
+        (said.phase, str),
+        (said.source, str),
+        (said.unit, Unit),
+        (said.bound, Bound),
+    )
+    for word, kind in words:
+        if not isinstance(word, kind):
+            raise TypeError(f"{word!r} is not a {kind.__name__}")
+    return said
+
+
+def close(probe: Probe) -> None:
+    """Close a probe, whatever it thinks of that."""
+    try:
+        probe.close()
+    except BaseException:  # it is gone anyhow
+        log.debug("close() of %s raised", type(probe).__name__, exc_info=True)
