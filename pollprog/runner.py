@@ -188,7 +188,8 @@ async def tell_stops(stopped: Callable[[], bool], was_stopped: Callable[[], bool
     while True:
         now = trio.current_time()
         since = max(0.0, now - looked - STOPPED_LOOK)  # when this look was due
-        went_on, stands = was_stopped(), stopped()
+        stands = stopped()
+        went_on = was_stopped()  # asked second, it knows of what has come between
         if not paused and (stands or (went_on and since > LATE)):
             change(State.PAUSED, since=since)
             paused = True
