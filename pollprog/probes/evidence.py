@@ -80,9 +80,11 @@ class Evidence:
                 io = looked[1]
                 activity += io.rchar + io.wchar + io.write_bytes
                 wchar, write_bytes = wchar + io.wchar, write_bytes + io.write_bytes
-        self._seen = seen
+        before, self._seen = self._seen, seen
         if not seen:
             return None
+        if self._stands(before, activity):
+            return self._last
         self._files.follow((process, files) for process, (_, _, files) in seen.items())
         self._choose(now)
         by_reading = self._of_reader()
@@ -106,9 +108,18 @@ class Evidence:
     def _look(self, process: Process, told: Stat) -> tuple[Stat, Io, list[OpenFile]] | None:
         last = self._seen.get(process)
         if last is not None and last[0] is told:  # it waits: others may have moved its files, and nothing else
-            return told, last[1], process.again(last[2])
+            files = process.again(last[2])
+            return last if files == last[2] else (told, last[1], files)
         io = process.io()
         return None if io is None else (told, io, process.files())
+
+    def _stands(self, before: dict[Process, tuple[Stat, Io, list[OpenFile]]], activity: int) -> bool:
+        """Nothing of the tree has moved since the last look, nor can a survey have: what was said holds."""
+        if self._last is None or activity != self._last.activity or len(before) != len(self._seen):
+            return False
+        if self._chosen is not None and self._chosen.reads_folder:
+            return False
+        return all(before.get(process) is looked for process, looked in self._seen.items())
 
     # -- which process
 
