@@ -45,6 +45,9 @@ CATCH_UP: Final = 3.0  # s, easing while nothing is told
 CENTURY: Final = 3.2e9  # s; an end further away is no estimate
 
 
+__all__ = ["Estimator"]
+
+
 class Estimator:
     """Rate, time remaining and stall of one job, from samples of its counter taken at any pace."""
 
