@@ -149,6 +149,25 @@ def test_a_total_that_was_too_small_is_told_once_and_dropped(tmp_path):
     assert {line["total"] for line in lines((tmp_path / "lines").read_text())} == {None}
 
 
+@pytest.mark.tool("dd")
+def test_what_a_tool_heard_passes_on_as_if_it_had_not(tmp_path):
+    (tmp_path / "input").write_bytes(bytes(3_000_000))
+    for words in (
+        "if=input of=output bs=1M",
+        "if=nothing of=output",
+        "if=input of=output bs=1M status=none",
+        "if=input of=/dev/full",
+    ):
+        done = [shell(f"{before} dd {words} 2>errors", cwd=tmp_path).returncode for before in ("exec", "pollprog run")]
+        plain = shell(f"dd {words}", cwd=tmp_path)
+        assert done == [plain.returncode] * 2
+        assert without_times((tmp_path / "errors").read_text()) == without_times(plain.stderr)
+
+
+def without_times(text: str) -> str:
+    return re.sub(r"copied, .*", "copied", text)
+
+
 # --- lines of JSON
 
 
@@ -348,13 +367,6 @@ def test_every_probe_has_a_line_and_a_page():
     for name in names:
         page = pollprog("probes", name).stdout
         assert len(page) > 100, name
-
-
-def test_top_is_printed_once_without_a_terminal():
-    done = pollprog("top", "--json")
-    assert done.returncode == 0
-    for line in lines(done.stdout):
-        assert line["v"] == 1
 
 
 # --- cost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -201,6 +202,33 @@ def test_what_our_own_parts_have_to_say_is_a_line_above_the_bar(terminal):
     assert terminal.wait_end() == 0
 
 
+@pytest.mark.tool("tmux")
+def test_in_tmux_the_bar_is_below_what_the_command_says(tmp_path, monkeypatch):
+    socket = f"pollprog-foreground-{os.getpid()}"
+
+    def tmux(*words: str) -> str:
+        command = ["tmux", "-L", socket, "-f", "/dev/null", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT, cwd=tmp_path).stdout
+
+    def rows() -> list[str]:
+        return tmux("capture-pane", "-p").split("\n")[:-1]
+
+    monkeypatch.chdir(tmp_path)
+    tmux("new-session", "-d", "-x", "60", "-y", "10", f"{half().strip()}; echo status $?; exec sleep 600")
+    try:
+        tmux("set-option", "-g", "status", "off")
+        wait_until(lambda: has_bar(rows()))
+        assert rows()[0] == "words"
+        let_end()
+        wait_until(lambda: "status 0" in rows())
+        assert [row for row in rows() if row] == ["words", "status 0"]
+    finally:
+        path = tmux("display-message", "-p", "#{socket_path}").strip()
+        tmux("kill-server")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
 # --- processes that already run
 
 
@@ -241,14 +269,14 @@ def test_ctrl_c_leaves_an_attached_process_alone(terminal, sleeper):
 
 
 @pytest.mark.skipif(not KERNEL_TELLS, reason="as above")
-@pytest.mark.parametrize(("codes", "status"), [((0, 0), 0), ((0, 3), 3)])
-def test_of_several_processes_all_have_to_end_well(codes, status):
+def test_of_several_processes_all_have_to_end_well():
+    codes = (0, 3)
     children = [subprocess.Popen(["sh", "-c", f"read x; exit {code}"], stdin=subprocess.PIPE) for code in codes]
     with started("attach", *(str(child.pid) for child in children)) as process:
         assert process.stderr.readline().startswith("sh ")
         for child in children:
             child.communicate(b"\n")
-        assert process.wait(PATIENCE) == status
+        assert process.wait(PATIENCE) == 3
         text = process.stderr.read()
     for child, code in zip(children, codes, strict=True):
         ending = "done" if code == 0 else "failed with exit status 3"
@@ -288,8 +316,9 @@ def test_a_thread_of_the_kernel_is_not_watched():
 def test_a_process_of_another_user_is_not_watched(sleeper):
     if os.getuid() != 0:
         pytest.skip("only root can become somebody else")
-    code = f"import os, sys; from pollprog import cli, foreground; os.setuid(65534); sys.exit(cli.main(['attach', '{sleeper.pid}']))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
+    code = "import os, sys; from pollprog import cli, foreground; os.seteuid(65534); status = cli.main(sys.argv[1:]); "
+    words = [sys.executable, "-c", f"{code} os.seteuid(0); sys.exit(status)", "attach", str(sleeper.pid)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 125
     text = f"pollprog: process {sleeper.pid} belongs to another user (uid 0); to watch it, become that user or root, as with sudo\n"
     assert done.stderr == text
