@@ -45,8 +45,8 @@ __all__ = [
     "Status",
     "Unit",
     "UsageError",
-    "copy_file",
     "__version__",
+    "copy_file",
 ]
 
 __version__ = "0.1.0"

@@ -71,7 +71,7 @@ class Entry:
 
     def look(self) -> Sample | None:
         """Tell the probe what was heard, then take a sample. In the worker thread, never twice at once."""
-        if self._hearing is not None and not self.removed:
+        if self._hearing is not None:
             for _ in range(len(self.heard)):  # and not what comes meanwhile: it may come for ever
                 self._hearing.feed(*self.heard.popleft())
         if self.removed:
@@ -180,6 +180,12 @@ class Sampler:
     def _enter(self, due: float, entry: Entry) -> None:
         heapq.heappush(self._due, (due, next(self._order), entry))
 
+    def _enter_again(self, looked_at: Iterable[Entry]) -> None:
+        now = trio.current_time()
+        for entry in looked_at:
+            if not entry.removed:
+                self._enter(now + entry.interval, entry)
+
     async def run(self) -> None:
         """Sweep, until cancelled."""
         try:
@@ -188,10 +194,7 @@ class Sampler:
                 due, leaving = self._take_due(), self._take_leaving()
                 if due or leaving:
                     await self._sweep(due, leaving)
-                    now = trio.current_time()
-                    for entry in due:
-                        if not entry.removed:
-                            self._enter(now + entry.interval, entry)
+                    self._enter_again(due)
                 else:
                     with trio.move_on_at(self._due[0][0] if self._due else float("inf")):
                         await self._called.wait()

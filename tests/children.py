@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import select
-import stat
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -120,22 +120,23 @@ def as_nobody() -> Iterator[None]:
         os.setresuid(0, 0, 0)
 
 
-def block_device() -> tuple[str, int]:
-    """The path and size in bytes of a block device that we may open; without one, the test is skipped."""
-    for path in glob.glob("/dev/*"):
-        if not stat.S_ISBLK(os.stat(path, follow_symlinks=False).st_mode):
-            continue
+@contextmanager
+def block_device(size: int = 8 << 20) -> Iterator[tuple[str, int]]:
+    """The path and size of a block device that we may open: a loop device over an image; where none is to be had, the
+    test is skipped.
+    """
+    environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+    losetup = partial(subprocess.run, env=environment, capture_output=True, text=True)
+    with tempfile.NamedTemporaryFile(prefix="pollprog-test-") as image:
+        image.truncate(size)
+        made = losetup(["losetup", "--find", "--show", "--read-only", image.name])
+        if made.returncode:
+            pytest.skip(f"no loop device to be had: {made.stderr.strip()}")
+        device = made.stdout.strip()
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            size = os.lseek(descriptor, 0, os.SEEK_END)
+            yield device, size
         finally:
-            os.close(descriptor)
-        if size:
-            return path, size
-    pytest.skip("there is no block device that we may open")
+            losetup(["losetup", "--detach", device], check=True)
 
 
 def descriptors() -> int:

@@ -138,14 +138,29 @@ class Run:
         wait_until(lambda: (sample := probe.sample()) is not None and sample.current)
         return probe
 
+    def full(self) -> Sample:
+        """What a look says when dd stands still, as the pipe that it writes into is full."""
+        probe, written = self.unheard(), -1
+
+        def stands() -> bool:
+            nonlocal written
+            before, io = written, probe._process.io()
+            written = io.wchar if io is not None else -1
+            return written == before and written >= 60_000
+
+        wait_until(stands)
+        sample = probe.sample()
+        assert sample is not None
+        return sample
+
 
 def answered(probe: DdProbe) -> Sample:
-    """Look until a report was heard."""
+    """Look until a report was heard that says more than nothing."""
     found: list[Sample] = []
 
     def look() -> bool:
         sample = probe.sample()
-        if sample is not None and sample.source == "dd":
+        if sample is not None and sample.source == "dd" and sample.current:
             found.append(sample)
         return bool(found)
 

@@ -146,9 +146,9 @@ def test_a_name_that_is_no_text_makes_a_phase_that_is(tmp_path: Path) -> None:
         assert sample.phase.encode("utf-8").decode("utf-8").endswith(".img")
 
 
+@pytest.mark.tool("losetup")
 def test_a_block_device_has_a_position_and_a_size() -> None:
-    device, size = block_device()
-    with child() as reader, target_for(reader.pid) as target:
+    with block_device() as (device, size), child() as reader, target_for(reader.pid) as target:
         reader.does(f"fd = os.open({device!r}, os.O_RDONLY); os.lseek(fd, 4096, 0)")
         sample = probe(target, None).sample()
         assert sample is not None

@@ -229,7 +229,11 @@ def test_what_cannot_be_an_output_file_is_refused_with_what_to_say(tmp_path: Pat
             assert str(raised.value).isprintable()
 
 
+@pytest.mark.tool("losetup")
 def test_a_block_device_is_refused_as_its_size_does_not_grow() -> None:
-    path, _ = block_device()
-    with target_for(os.getpid()) as target, pytest.raises(UsageError, match="block device"):
+    with (
+        block_device() as (path, _),
+        target_for(os.getpid()) as target,
+        pytest.raises(UsageError, match="block device"),
+    ):
         probe(target, path)

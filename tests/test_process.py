@@ -248,16 +248,17 @@ def test_a_deleted_file_is_a_file_still(tmp_path: Path) -> None:
         process.close()
 
 
+@pytest.mark.tool("losetup")
 def test_a_block_device_that_is_open_has_its_size() -> None:
-    path, size = block_device()
-    number = os.stat(path).st_rdev
-    assert block_device_size(number) == size
-    with child() as other:
-        process = Process(other.pid)
-        other.does(f"fd = os.open({path!r}, os.O_RDONLY); os.lseek(fd, 512, 0)")
-        (file,) = process.files()
-        assert (file.size, file.position, file.key) == (size, 512, (number, 0))
-        process.close()
+    with block_device() as (path, size):
+        number = os.stat(path).st_rdev
+        assert block_device_size(number) == size
+        with child() as other:
+            process = Process(other.pid)
+            other.does(f"fd = os.open({path!r}, os.O_RDONLY); os.lseek(fd, 512, 0)")
+            (file,) = process.files()
+            assert (file.size, file.position, file.key) == (size, 512, (number, 0))
+            process.close()
 
 
 def test_a_block_device_that_is_not_there_has_no_size() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pollprog import tools, wording
-from pollprog.cli import parser
+from pollprog.arguments import parser
 from pollprog.status import Bound, State, Status, Unit
 
 REPO = Path(__file__).parent.parent

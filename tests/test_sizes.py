@@ -141,6 +141,7 @@ def test_a_total_that_is_not_there_or_has_no_size_is_refused(tmp_path: Path) -> 
         assert len(str(raised.value)) < 300
 
 
+@pytest.mark.tool("losetup")
 def test_a_block_device_as_total_has_the_size_that_the_kernel_says() -> None:
-    path, size = block_device()
-    assert parse_total(f"@{path}") == size
+    with block_device() as (path, size):
+        assert parse_total(f"@{path}") == size

@@ -87,7 +87,7 @@ class DdProbe:
         if self._ear is None or looked is None:
             return looked
         now = time.monotonic()
-        self._hear(self._ear, io, now)
+        self._hear(self._ear, now)
         if looked.current:  # until it copies, it may fail, and say nothing at its end
             self._ask(self._ear, now)
         if now - self._heard_at < max(PATIENCE, 2 * self._interval):
@@ -99,7 +99,7 @@ class DdProbe:
 
     # -- what it says
 
-    def _hear(self, ear: ReportFilter, io: Io, now: float) -> None:
+    def _hear(self, ear: ReportFilter, now: float) -> None:
         """Take in what dd has said since the last look."""
         report, arguments = ear.report, self._arguments
         if report is None or arguments is None or not self.sent:
@@ -111,11 +111,15 @@ class DdProbe:
             blocks = report.written[0] * arguments.output_block
             self._reported = blocks if report.copied is None else report.copied
             self._heard_at = now
-        if ear.holding == report.number:
-            if self._held[0] != report.number:
-                self._held = report.number, io.rchar
-            elif io.rchar > self._held[1]:  # it reads on, so that was not the last that it says
-                ear.went_on(report.number)
+        if ear.holding != report.number:
+            return
+        io = self._process.io()  # taken after the report was there: what is read from now on is read after it
+        if io is None:
+            return
+        if self._held[0] != report.number:
+            self._held = report.number, io.rchar
+        elif io.rchar > self._held[1]:  # so that was not the last that it says
+            ear.went_on(report.number)
 
     # -- asking it
 
@@ -223,7 +227,7 @@ class DdProbe:
         rest = None
         file = self._process.file(0) if self._is(0, arguments.input) else None
         if file is not None:
-            start = self._start(file.position, io.rchar)
+            start = self._start(file.position)
             current, source, rest = file.position - start, POSITION, max(file.size - start, 0) or None
         else:
             named = arguments.output is not None and not arguments.appends
@@ -245,13 +249,14 @@ class DdProbe:
         self._looked = Sample(current, total, source=source, bound=bound, activity=activity)
         return self._looked
 
-    def _start(self, position: int, rchar: int) -> int:
+    def _start(self, position: int) -> int:
         """Where in its input it began. Standard input may have been read from before; the kernel's count tells roughly."""
         assert self._arguments is not None
         if self._input_start is None:
             self._input_start = self._arguments.skip
-            if self._arguments.input is None and position - rchar > self._arguments.skip:
-                self._input_start, self._guessed = position - rchar, True
+            io = self._process.io()  # after the position: it has read that much at least, unless it began elsewhere
+            if self._arguments.input is None and io is not None and position - io.rchar > self._arguments.skip:
+                self._input_start, self._guessed = position - io.rchar, True
         return self._input_start
 
     def _is(self, fd: int, path: str | None) -> bool:

@@ -173,11 +173,11 @@ class Evidence:
         reader.way = self._way(reader, source, beside)
         match reader.way:
             case Way.ONE_CALL:
-                done = max((file.size for file in beside), default=0)
-                return Sample(max(done, source.position), source.size, source=reader.way.value)
+                reader.copied = max((file.size for file in beside), default=reader.copied)
+                return Sample(max(reader.copied, source.position), source.size, source=reader.way.value)
             case Way.HOLES:
-                done = max((file.blocks for file in beside), default=0)
-                return Sample(done, source.blocks, source=reader.way.value, bound=Bound.ESTIMATE)
+                reader.copied = max((file.blocks for file in beside), default=reader.copied)
+                return Sample(reader.copied, source.blocks, source=reader.way.value, bound=Bound.ESTIMATE)
             case Way.PREAD:
                 total = min(source.size, source.blocks or source.size)
                 return Sample(reader.rchar, total, source=reader.way.value, bound=Bound.ESTIMATE)

@@ -144,6 +144,8 @@ class Reader:
     """It was seen to read below a folder that its words name."""
     way: Way = Way.POSITION
     """How its reading of a single file can be told. What was seen once holds for good."""
+    copied: int = 0
+    """Bytes in the output of a copy when it was last open: it may be closed before the input."""
     largest: OpenFile | None = None
     """The largest file that it was seen to read, as it was last seen."""
     threads: int = 1
