@@ -366,6 +366,23 @@ def test_evidence_takes_no_argument() -> None:
         probe(target, "x")
 
 
+def test_an_open_log_is_not_taken_for_the_copy(folder: Path) -> None:
+    log = folder / "log"
+    log.write_bytes(bytes(100))
+    with child() as obedient, target_for(obedient.pid) as target:
+        copying = "os.copy_file_range(f, g, {}, {}, {})"
+        lines = [
+            f"l = os.open({str(log)!r}, os.O_WRONLY | os.O_APPEND)",
+            f"f = os.open({str(folder / 'a')!r}, 0); g = os.open({str(folder / 'out')!r}, os.O_WRONLY | os.O_CREAT)",
+            *(copying.format(2 * MIB, at * MIB, at * MIB) for at in (0, 2, 4)),  # with offsets, positions stand still
+        ]
+        evidence = Evidence(target.tree)
+        sample = steps(obedient, evidence, *lines)
+        assert (sample.current, sample.total, sample.source) == (6 * MIB, 8 * MIB, "evidence:output-size")
+        sample = steps(obedient, evidence, "os.close(g)")
+        assert (sample.current, sample.total) == (6 * MIB, 8 * MIB), "the copy is closed before its source"
+
+
 # --- real commands: each look lies between two of our own, by path
 
 
@@ -396,8 +413,8 @@ def told_between(command: str, source: Path, copy: Path) -> int:
             before = copy.stat().st_size if copy.exists() else 0
             sample = evidence.sample()
             behind = copy.stat().st_size if copy.exists() else 0
-            if sample is None or sample.total is None or not 0 < before < source.stat().st_size:
-                continue
+            if sample is None or sample.total is None or not 0 < before <= behind < source.stat().st_size:
+                continue  # not begun, or over by the end of this look
             if sample.source in ("evidence:output-size", "evidence:input-position"):
                 assert sample.total == source.stat().st_size
                 assert before <= sample.current <= behind + MIB

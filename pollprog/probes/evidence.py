@@ -173,10 +173,10 @@ class Evidence:
         reader.way = self._way(reader, source, beside)
         match reader.way:
             case Way.ONE_CALL:
-                reader.copied = max((file.size for file in beside), default=reader.copied)
+                reader.copied = max((file.size for file in beside if self._grew(file)), default=reader.copied)
                 return Sample(max(reader.copied, source.position), source.size, source=reader.way.value)
             case Way.HOLES:
-                reader.copied = max((file.blocks for file in beside), default=reader.copied)
+                reader.copied = max((file.blocks for file in beside if self._grew(file)), default=reader.copied)
                 return Sample(reader.copied, source.blocks, source=reader.way.value, bound=Bound.ESTIMATE)
             case Way.PREAD:
                 total = min(source.size, source.blocks or source.size)
@@ -187,6 +187,10 @@ class Evidence:
             return None  # a copy inside one call, or an old file written over: the next look tells
         bound = Bound.UPPER if reader.threads > 1 else Bound.EXACT
         return Sample(source.position, source.size, source=reader.way.value, bound=bound)
+
+    def _grew(self, file: OpenFile) -> bool:
+        seen = self._files.by_key[file.key]
+        return seen.grew or seen.filled
 
     def _way(self, reader: Reader, source: OpenFile, beside: list[OpenFile]) -> Way:
         seen = self._files.by_key[source.key]
