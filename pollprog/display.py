@@ -89,10 +89,14 @@ class Display:
             if self.screen is not None:
                 self.screen.resume()
 
+    def enter(self, name: str, channel: Channel) -> None:
+        """Give a job its row, above the rows of those that enter later."""
+        self._going.setdefault(channel.job, (name, None))
+
     async def follow(self, name: str, channel: Channel, *, ending: bool) -> None:
         """Show a job until it has ended; `ending`: a bar gives way to a line that says how."""
+        self.enter(name, channel)
         if self.screen is not None:
-            self._going[channel.job] = name, None
             async for status in statuses_of(channel, self._interval):
                 self._show(name, status, ending=ending)
         elif self.mode is terminal.Mode.LOG:

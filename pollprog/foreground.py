@@ -161,6 +161,8 @@ async def _attach(processes: Sequence[Process], held: Held, options: Options) ->
 
             parts.start_soon(sampler.run)
             parts.start_soon(Hearing(held, display, act).run)
+            for _, job in jobs:
+                display.enter(job.name, job.channel)
             async with trio.open_nursery() as readers:
                 for process, job in jobs:
                     readers.start_soon(partial(display.follow, job.name, job.channel, ending=True))

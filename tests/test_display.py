@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
+import time
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -15,25 +18,30 @@ from pollprog.channel import Channel, Clock
 from pollprog.display import Display, write_json
 from pollprog.status import Outcome, Sample, State
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
 log = logging.getLogger("pollprog")
 
 
-@pytest.fixture
-def errors(monkeypatch, tmp_path):
-    """Standard error in a file, and no terminal in sight; what was written to it."""
-    monkeypatch.setattr(terminal, "terminal_path", lambda _: None)
+@contextlib.contextmanager
+def standard_error(path: Path) -> Iterator[None]:
+    """Standard error in a file."""
     saved = os.dup(2)
-    with open(tmp_path / "errors", "wb") as file:
+    with open(path, "wb") as file:
         os.dup2(file.fileno(), 2)
-    yield lambda: (tmp_path / "errors").read_text()
-    os.dup2(saved, 2)
-    os.close(saved)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 @pytest.fixture
 def window(monkeypatch):
     """A terminal that is the one to draw on."""
-    emulator = Terminal(rows=8, columns=50)
+    emulator = Terminal(rows=8, columns=80)
     monkeypatch.setattr(terminal, "terminal_path", lambda _: os.ttyname(emulator.slave))
     monkeypatch.setenv("TERM", "xterm")
     yield emulator
@@ -42,7 +50,7 @@ def window(monkeypatch):
 
 def running(name: str, current: int) -> Channel:
     """A job that began long enough ago to be shown."""
-    channel = Channel(name, clock=Clock(started=trio.current_time() - 10))
+    channel = Channel(name, clock=Clock(started=time.monotonic() - 10))
     channel.report(Sample(current, 100))
     return channel
 
@@ -58,6 +66,8 @@ async def test_several_jobs_are_a_block_that_shrinks_to_how_they_ended(window):
     with Display("auto", interval=0.1, shares_terminal=False) as shown:
         async with trio.open_nursery() as nursery:
             for channel in (one, two):
+                shown.enter(channel.job, channel)
+            for channel in (two, one):
                 nursery.start_soon(lambda channel=channel: shown.follow(channel.job, channel, ending=True))
             await until(lambda: "10 %" in window.rows()[0] and "20 %" in window.rows()[1])
             one.finish(Outcome(State.SUCCEEDED, 0))
@@ -97,7 +107,7 @@ async def test_taken_back_it_is_gone_and_afterwards_it_comes_again(window):
             channel.finish(Outcome(State.SUCCEEDED, 0))
 
 
-async def test_a_terminal_that_cannot_be_opened_is_a_log(errors, monkeypatch):
+async def test_a_terminal_that_cannot_be_opened_is_a_log(monkeypatch):
     monkeypatch.setattr(terminal, "terminal_path", lambda _: "/nowhere/at/all")
     monkeypatch.setenv("TERM", "xterm")
     with Display("bar", interval=0.1, shares_terminal=True) as shown:
@@ -107,28 +117,29 @@ async def test_a_terminal_that_cannot_be_opened_is_a_log(errors, monkeypatch):
         shown.resume()
 
 
-async def test_a_log_tells_of_work_that_was_told_of_before(errors):
+async def test_a_log_tells_of_work_that_was_told_of_before(tmp_path):
     long, short = running("long", 10), Channel("short")
-    with Display("log", interval=0.1, shares_terminal=False) as shown:
+    errors = tmp_path / "errors"
+    with standard_error(errors), Display("log", interval=0.1, shares_terminal=False) as shown:
         async with trio.open_nursery() as nursery:
             for channel in (long, short):
                 nursery.start_soon(lambda channel=channel: shown.follow(channel.job, channel, ending=False))
-            await until(errors)
-            log.info("a note")
-            log.debug("not for users")
+            await until(errors.read_text)
+            log.warning("a note")
+            log.info("not for users")
             short.finish(Outcome(State.SUCCEEDED, 0))
             long.finish(Outcome(State.SUCCEEDED, 0))
-    first, note, last = errors().splitlines()
+    first, note, last = errors.read_text().splitlines()
     assert first.startswith("long: 10 %")
     assert note == "pollprog: a note"
     assert last.startswith("long: done")
 
 
-async def test_nothing_is_shown_where_nothing_is_wanted(errors):
+async def test_nothing_is_shown_where_nothing_is_wanted(tmp_path):
     channel = running("job", 10)
-    with Display("none", interval=0.1, shares_terminal=False) as shown:
+    with standard_error(tmp_path / "errors"), Display("none", interval=0.1, shares_terminal=False) as shown:
         await shown.follow("job", channel, ending=True)
-    assert errors() == ""
+    assert (tmp_path / "errors").read_text() == ""
 
 
 async def test_lines_of_json_end_with_the_outcome():
