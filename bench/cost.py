@@ -308,7 +308,7 @@ def cost_of_one() -> None:
 
     async def take_turns(pid: int) -> list[tuple[float, float]]:
         process = psutil.Process(pid)
-        return [(await used(partial(with_ours, pid)), await used(partial(with_psutil, process))) for _ in range(7)]
+        return [(await used(partial(with_ours, pid)), await used(partial(with_psutil, process))) for _ in range(6)]
 
     with NamedTemporaryFile() as source, NamedTemporaryFile() as destination:
         source.truncate(1024 * MIB)
@@ -352,7 +352,7 @@ async def share_of_core(pids: list[int]) -> list[float]:
         for pid in pids:
             sampler.add(watched(pid), lambda _: None, interval=1.0)
         await trio.sleep(2.5)
-        for _ in range(7):
+        for _ in range(5):
             begun, used = time.monotonic(), time.process_time()
             await trio.sleep(2)
             shares.append((time.process_time() - used) / (time.monotonic() - begun))
@@ -369,7 +369,7 @@ def compare_with_progress(pids: list[int]) -> None:
     choosers = [watched(pid) for pid in pids]
     for chooser in choosers:
         chooser.sample()
-    for _ in range(7):
+    for _ in range(5):
         theirs = spawn(["progress", "-q"]).cpu
         time.sleep(1)
         begun = time.thread_time()

@@ -122,8 +122,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def check_measuring(arguments: argparse.Namespace) -> None:
     """Before anything is started: what is typed after --probe and --total has to mean something."""
-    if arguments.probe is not None and (name := arguments.probe.partition(":")[0]) not in tools.PROBES:
-        raise UsageError(f"there is no probe {name!r}; there are: {', '.join(sorted(tools.PROBES))}")
+    if arguments.probe is not None:
+        tools.check(arguments.probe)
     if arguments.total is not None:
         from pollprog.sizes import parse_total
 
@@ -249,10 +249,10 @@ def list_probes(arguments: argparse.Namespace) -> int:
     import importlib
 
     names = [arguments.name] if arguments.name else sorted(tools.PROBES)
-    if arguments.name and arguments.name not in tools.PROBES:
-        raise UsageError(f"there is no probe {arguments.name!r}; there are: {', '.join(sorted(tools.PROBES))}")
     for name in names:
-        text = (importlib.import_module(tools.PROBES[name]).__doc__ or "").strip()
+        if name not in tools.PROBES:
+            tools.check(name)
+        text = (importlib.import_module(tools.PROBES[name]).__doc__ or "").strip().replace("``", "")
         print(text if arguments.name else f"{name:10} {text.splitlines()[0]}")
     return 0
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Change", "Watch", "attach", "run", "tell_stops"]
 
+FASTER = 10
+"""How much faster than before the work may have gone since the last look."""
 REAPED = 5.0
 """Seconds for which the parent of an attached process may take to ask for its exit status."""
 STOPPED_LOOK = 0.25
@@ -58,6 +61,9 @@ class Watch:
         self._tree = tree
         self._sampler = sampler
         self._report = report
+        self._began = trio.current_time()
+        self._last: Sample | None = None
+        self._taken = 0.0
         self._interval = interval
         self._chosen = chosen
         self._excluded: set[str] = set()
@@ -66,7 +72,11 @@ class Watch:
 
     def _enter(self) -> None:
         self._chooser = Chooser(self._tree, excluded=self._excluded, **self._chosen)
-        self._entry = self._sampler.add(self._chooser, self._report, lost=self._lost, interval=self._interval)
+        self._entry = self._sampler.add(self._chooser, self._take, lost=self._lost, interval=self._interval)
+
+    def _take(self, sample: Sample) -> None:
+        self._last, self._taken = sample, trio.current_time() - self._began
+        self._report(sample)
 
     def _lost(self, _: str) -> None:
         """The chooser hung, or failed itself: go on without the probe that it was at."""
@@ -86,6 +96,15 @@ class Watch:
         """Look no more."""
         if self._entry is not None:
             self._sampler.remove(self._entry)
+        self._ended = trio.current_time() - self._began
+
+    def succeeded(self) -> None:
+        """The work has ended well: a total that it cannot have reached since the last look was wrong, and is taken back."""
+        last = self._last
+        if last is not None and last.total is not None:
+            pace = last.current / max(self._taken, self._interval)
+            if last.total - last.current > last.total / 20 + FASTER * pace * (self._ended - self._taken):
+                self._report(replace(last, total=None))
 
 
 def reopened(process: Process) -> Process:
@@ -138,7 +157,10 @@ async def run(
         watch.stop()
     for ear in launched.ears:
         await trio.to_thread.run_sync(ear.finish, DRAIN, abandon_on_cancel=True)
-    return launched.reap() or (None, None)
+    ended = launched.reap() or (None, None)
+    if watch is not None and ended[0] == 0:
+        watch.succeeded()
+    return ended
 
 
 async def attach(
@@ -175,7 +197,10 @@ async def attach(
         reaped.register(pidfd, 0)
         with trio.move_on_after(REAPED):
             await trio.lowlevel.wait_readable(reaped.fileno())
-    return outcome_of(exit_status(pidfd) or (None, None))
+    how = exit_status(pidfd) or (None, None)
+    if watch is not None and how[0] == 0:
+        watch.succeeded()
+    return outcome_of(how)
 
 
 async def tell_stops(stopped: Callable[[], bool], was_stopped: Callable[[], bool], change: Change) -> None:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
+
+from pollprog.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +31,15 @@ PROBES = {
     "treesize": "pollprog.probes.treesize",
 }
 """By the name that users type after ``--probe``: the module whose ``probe(target, argument)`` makes it."""
+ARGUMENTS = {
+    "dd": "",
+    "evidence": "",
+    "fdinfo": r"(:\d{1,7})?",
+    "filesize": r":.+",
+    "procio": r"(:(rchar|wchar|read_bytes|write_bytes))?",
+    "treesize": r":.+",
+}
+"""What may stand behind the name of each probe, as a pattern."""
 MULTI_CALL = {"busybox", "coreutils", "toybox"}
 """Programs that are many, told apart by the first word or the second."""
 
@@ -53,6 +65,15 @@ def find(command: Command) -> Tool | None:
         if tool.recognise(command):
             return tool
     return None
+
+
+def check(named: str) -> None:
+    """Raise UsageError, with what to type instead, for what is no ``NAME[:ARGUMENT]`` of a probe of ours."""
+    name, colon, argument = named.partition(":")
+    if name not in PROBES:
+        raise UsageError(f"there is no probe {name!r}; there are: {', '.join(sorted(PROBES))}")
+    if not re.fullmatch(ARGUMENTS[name], colon + argument, re.DOTALL):
+        raise UsageError(f"--probe {named!r} cannot be; see pollprog probes {name}")
 
 
 def load(name: str) -> Tool:

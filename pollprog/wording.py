@@ -108,6 +108,8 @@ def _known(number: float | None) -> float | None:
 
 def _bytes(size: float, *, of: float | None = None) -> str:
     """Three figures or so; with `of`, ``1.2 of 4.0 GiB``, where the first number is floored to flatter nobody."""
+    if of is not None and 1024 <= size < of / 10:  # in the unit of the whole it would be 0.0 for long
+        return f"{_bytes(size)} of {_bytes(of)}"
     whole = size if of is None else of
     step = 0
     while whole >= 999.5 and step < len(_SIZES) - 1:
@@ -326,7 +328,9 @@ def outcome_line(status: Status, *, name: str = "", unicode: bool = True) -> str
     exit_code, number = (outcome.exit, outcome.signal) if outcome else (None, None)
     if status.state is State.SUCCEEDED:
         speed = ""
-        if amount and status.current is not None and status.elapsed > 0:
+        if amount and status.total is None:
+            amount = f"at least {amount}"  # so much was seen; the end was not
+        elif amount and status.current is not None and status.elapsed > 0:
             amount = _bytes(status.current) if status.unit is Unit.BYTES else f"{status.current} items"
             speed = _speed(status.current / status.elapsed, status.unit)
         text = f"done, {amount} in {took}" if amount else f"done in {took}"

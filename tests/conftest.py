@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 
 import pytest
 
@@ -54,6 +55,9 @@ def found(program: str) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # those two the interpreter ignores itself
+        if signal.getsignal(number) is signal.SIG_IGN:  # as nohup leaves them; what we test inherits them
+            signal.signal(number, signal.SIG_DFL)
     config.stash[MISSING] = set()
 
 

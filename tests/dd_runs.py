@@ -24,6 +24,18 @@ if TYPE_CHECKING:
     from pollprog.status import Sample
 
 
+SIZE = 1_000_000
+"""Bytes of a source: much more than a pipe holds."""
+LOOKS = 20
+
+
+def make_source(folder: Path) -> Path:
+    """A file for dd to read."""
+    file = folder / "source"
+    file.write_bytes(os.urandom(SIZE))
+    return file
+
+
 class Fifo:
     """A named pipe, and our end of it. A dd that writes to it stands still when 64 KiB are in it."""
 
@@ -47,7 +59,10 @@ class Fifo:
             data += chunk
         return data
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         os.close(self._end)
 
 
@@ -166,3 +181,16 @@ def answered(probe: DdProbe) -> Sample:
 
     wait_until(look)
     return found[0]
+
+
+def looks(probe: DdProbe) -> None:
+    """Give the probe every chance to send a signal."""
+    for _ in range(LOOKS):
+        probe.sample()
+
+
+def assert_never_asked(probe: DdProbe, because: str) -> None:
+    """However often it is looked at."""
+    looks(probe)
+    assert because in probe.forbidden()
+    assert probe.sent == 0

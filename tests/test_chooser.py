@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from pollprog.launch import Command
     from pollprog.probes import Target
 
+pytestmark = pytest.mark.tool("sleep")  # and with it the other programs of that package
+
 BOUND = 20.0
+"""Seconds after which what should come counts as lost."""
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +128,24 @@ def choosing(pid: int, **chosen: Any) -> Iterator[Chooser]:
         chooser.close()
 
 
+def processes(pid: int) -> dict[int, str]:
+    """The live processes of the tree below this one: pid and name of each."""
+    tree = ProcessTree(Process(pid))
+    try:
+        return {process.pid: told.name for process, told in tree.look()}
+    finally:
+        tree.close()
+        tree.root.close()
+
+
+def end_of(root: int, name: str) -> None:
+    """End the first process of this name below that one."""
+    wait_until(lambda: name in processes(root).values())
+    pid = min(pid for pid, called in processes(root).items() if called == name)
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: pid not in processes(root))
+
+
 def says(chooser: Chooser, source: str) -> Sample:
     """Wait until this source speaks; what it says."""
     said: list[Sample] = []
@@ -137,6 +158,11 @@ def says(chooser: Chooser, source: str) -> Sample:
 
     wait_until(speaks)
     return said[0]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():  # noqa: ASYNC110 # what other threads do sets no event of trio
+        await trio.sleep(0.002)
 
 
 def survey(chooser: Chooser) -> None:
@@ -194,6 +220,16 @@ def test_a_tool_with_a_total_comes_before_one_without(knows: Callable[..., MadeU
         assert [chooser.sample().source for _ in range(5)] == ["with-total"] * 5
 
 
+def test_who_comes_behind_a_tool_with_a_total_is_not_looked_at(knows: Callable[..., MadeUp]) -> None:
+    knows("sleep", lambda: TOTAL)
+    behind = knows("cat", lambda: SLEEPER)
+    with shell("sleep 60 | cat; :") as running:
+        wait_until(lambda: list(processes(running.pid).values()).count("sh") == 1)
+        with choosing(running.pid) as chooser:
+            says(chooser, "with-total")
+    assert [probe.looks for probe in behind.probes] == [0]
+
+
 def test_while_a_tool_has_nothing_to_say_evidence_speaks(knows: Callable[..., MadeUp]) -> None:
     answers: list[Sample | None] = [None]
     knows("sleep", lambda: answers[0])
@@ -230,26 +266,15 @@ def test_the_second_process_of_a_tool_is_a_phase_of_its_own(knows: Callable[...,
         phases = []
         for _ in range(3):
             phases.append(says(chooser, "sleeper").phase)
-            (pid,) = (process.pid for process, told in ProcessTree(Process(running.pid)).look() if told.name == "sleep")
-            os.kill(pid, signal.SIGTERM)
-            wait_until(lambda pid=pid: not alive(pid))
+            end_of(running.pid, "sleep")
     assert phases == ["", "sleep (2)", "sleep (3)"]
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_the_phases_of_a_tool_stay_its_own(knows: Callable[..., MadeUp]) -> None:
     knows("sleep", lambda: Sample(1, source="sleeper", phase="pass 1"))
     with shell("sleep 60; sleep 61; :") as running, choosing(running.pid) as chooser:
         assert says(chooser, "sleeper").phase == "pass 1"
-        (pid,) = (process.pid for process, told in ProcessTree(Process(running.pid)).look() if told.name == "sleep")
-        os.kill(pid, signal.SIGTERM)
+        end_of(running.pid, "sleep")
         wait_until(lambda: says(chooser, "sleeper").phase == "pass 1 (2)")
 
 
@@ -277,15 +302,14 @@ BAD = {
 def test_a_tool_that_fails_is_left_out_and_the_next_best_speaks_at_once(
     act: Callable[[], Any], knows: Callable[..., MadeUp], caplog: pytest.LogCaptureFixture
 ) -> None:
-    bad = knows("cat", act)
+    bad = knows("tail", act)
     knows("sleep", lambda: SLEEPER)
-    with shell("cat & sleep 60; :") as running, choosing(running.pid) as chooser:
-        says(chooser, "sleeper")
+    with shell("tail -f /dev/null & sleep 60; :") as running, choosing(running.pid) as chooser:
         wait_until(lambda: says(chooser, "sleeper") and bad.probes)
         assert [chooser.sample().source for _ in range(3)] == ["sleeper"] * 3
     assert [(probe.looks, probe.closed) for probe in bad.probes] == [(1, 1)]
     (line,) = warnings_in(caplog)
-    assert line.startswith("the probe cat is dropped: ")
+    assert line.startswith("the probe tail is dropped: ")
 
 
 def test_a_tool_that_fails_is_left_out_wherever_its_program_runs(
@@ -293,7 +317,7 @@ def test_a_tool_that_fails_is_left_out_wherever_its_program_runs(
 ) -> None:
     bad = knows("sleep", raising(ValueError("what")))
     with shell("sleep 60 & sleep 61 & sleep 62; :") as running:
-        wait_until(lambda: len(ProcessTree(Process(running.pid)).look()) == 4)
+        wait_until(lambda: len(processes(running.pid)) == 4)
         with choosing(running.pid) as chooser:
             assert [says(chooser, "evidence:").source for _ in range(3)]
     assert sum(probe.looks for probe in bad.probes) == 1
@@ -336,9 +360,7 @@ def test_a_probe_whose_process_has_ended_is_no_failure(
         says(chooser, "sleeper")
         monkeypatch.setattr(chooser_module, "LOOK_AGAIN", 3600.0)  # so that its probe is still looked at
         tool.probes[0].act = lambda: os.readlink("/proc/no such process")  # as one that looks into /proc does
-        (pid,) = (process.pid for process, told in ProcessTree(Process(running.pid)).look() if told.name == "cat")
-        os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: not alive(pid))
+        end_of(running.pid, "cat")
         says(chooser, "evidence:")
     assert tool.probes[0].looks >= 2
     assert warnings_in(caplog) == []
@@ -363,7 +385,7 @@ def test_evidence_that_fails_is_left_out_as_well(
 def test_who_is_excluded_does_not_speak(knows: Callable[..., MadeUp]) -> None:
     bad = knows("sleep", lambda: SLEEPER)
     with shell("sleep 60; :") as running:
-        wait_until(lambda: len(ProcessTree(Process(running.pid)).look()) == 2)
+        wait_until(lambda: len(processes(running.pid)) == 2)
         with choosing(running.pid, excluded={"sleep"}) as chooser:
             says(chooser, "evidence:")
         with choosing(running.pid, excluded={"sleep", "evidence"}) as chooser:
@@ -376,7 +398,7 @@ def test_what_hangs_is_left_out_by_the_next_chooser(
 ) -> None:
     monkeypatch.setattr(sampler_module, "PATIENCE", 0.2)
     gate = threading.Event()
-    tool = knows("sleep", lambda: gate.wait(BOUND))
+    tool = knows("sleep", lambda: gate.wait(BOUND) and None)
     reported: list[Sample] = []
 
     async def run(pid: int) -> None:
@@ -385,19 +407,16 @@ def test_what_hangs_is_left_out_by_the_next_chooser(
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(sampler.run)
                 watch = Watch(ProcessTree(Process(pid)), sampler, reported.append, interval=0.01, launched=True)
-                while not (tool.probes and len(reported) > 3 and warnings_in(caplog)):
-                    await trio.sleep(0.005)  # noqa: ASYNC110 # what other threads do sets no event of trio
+                await until(lambda: len(reported) > 3 and warnings_in(caplog))
                 gate.set()
-                while not tool.probes[0].closed:
-                    await trio.sleep(0.005)  # noqa: ASYNC110 # as above
+                await until(lambda: tool.probes[0].closed)
                 looks = len(reported)
-                while len(reported) < looks + 3:
-                    await trio.sleep(0.005)  # noqa: ASYNC110 # as above
+                await until(lambda: len(reported) >= looks + 3)
                 watch.stop()
                 nursery.cancel_scope.cancel()
 
     with shell("sleep 60; :") as running:
-        wait_until(lambda: len(ProcessTree(Process(running.pid)).look()) == 2)
+        wait_until(lambda: len(processes(running.pid)) == 2)
         before = descriptors()
         trio.run(run, running.pid)
         wait_until(lambda: descriptors() <= before)
@@ -417,19 +436,17 @@ def test_the_probe_that_the_user_named_comes_first(knows: Callable[..., MadeUp])
 
 def test_what_the_user_named_is_alone_also_while_it_has_nothing_to_say(tmp_path: Any) -> None:
     out = tmp_path / "out"
-    with shell(f"read line; echo 12345 > {out}; read line") as running:
-        with choosing(running.pid, named=f"filesize:{out}") as chooser:
-            assert [chooser.sample() for _ in range(3)] == [None] * 3
-            running.stdin.write(b"go\n")
-            running.stdin.flush()
-            assert says(chooser, "filesize").current == 6
+    script = f"read line; echo 12345 > {out}; read line"
+    with shell(script) as running, choosing(running.pid, named=f"filesize:{out}") as chooser:
+        assert [chooser.sample() for _ in range(3)] == [None] * 3
+        running.stdin.write(b"go\n")
+        running.stdin.flush()
+        assert says(chooser, "filesize").current == 6
 
 
 def test_a_named_tool_is_waited_for_and_measured_each_time_it_comes(knows: Callable[..., MadeUp]) -> None:
     tool = knows("cat", lambda: TOTAL)
     knows("sleep", lambda: SLEEPER)
-    with shell("read line; cat <&- & read line; cat <&-; sleep 60") as running:
-        pass
     with shell("sleep 60; cat; cat; sleep 61; :") as running, choosing(running.pid, named="cat") as chooser:
         assert [chooser.sample() for _ in range(3)] == [None] * 3
         for phase in ("", "cat (2)"):
@@ -438,22 +455,6 @@ def test_a_named_tool_is_waited_for_and_measured_each_time_it_comes(knows: Calla
         end_of(running.pid, "cat")
         wait_until(lambda: chooser.sample() is None)
     assert [probe.closed for probe in tool.probes] == [1, 1]
-
-
-def end_of(root: int, name: str) -> None:
-    """End the one process of this name below that one."""
-    pids: list[int] = []
-
-    def found() -> bool:
-        tree = ProcessTree(Process(root))
-        pids[:] = [process.pid for process, told in tree.look() if told.name == name]
-        tree.close()
-        tree.root.close()
-        return bool(pids)
-
-    wait_until(found)
-    os.kill(pids[0], signal.SIGTERM)
-    wait_until(lambda: not alive(pids[0]))
 
 
 def test_a_named_probe_that_nobody_knows_is_dropped_and_the_others_speak(caplog: pytest.LogCaptureFixture) -> None:
@@ -465,13 +466,17 @@ def test_a_named_probe_that_nobody_knows_is_dropped_and_the_others_speak(caplog:
 
 
 def test_a_named_probe_that_fails_gives_way_to_the_tools(
-    knows: Callable[..., MadeUp], caplog: pytest.LogCaptureFixture
+    knows: Callable[..., MadeUp], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    knows("cat", raising(ValueError("what")))
+    knows("tail", raising(ValueError("what")))
     knows("sleep", lambda: SLEEPER)
-    with shell("cat & sleep 60; :") as running, choosing(running.pid, named="cat") as chooser:
-        says(chooser, "sleeper")
-    assert warnings_in(caplog) == ["the probe cat is dropped: ValueError: what"]
+    monkeypatch.setattr(chooser_module, "LOOK_AGAIN", 3600.0)
+    with shell("tail -f /dev/null & sleep 60; :") as running:
+        wait_until(lambda: {"tail", "sleep"} <= set(processes(running.pid).values()))
+        with choosing(running.pid, named="tail") as chooser:
+            assert chooser.sample().source.startswith("evidence:")
+            assert chooser.sample().source == "sleeper"
+    assert warnings_in(caplog) == ["the probe tail is dropped: ValueError: what"]
 
 
 def test_make_probe_says_which_probes_there_are() -> None:
@@ -493,12 +498,12 @@ def test_only_a_tool_that_the_user_named_may_send_signals(knows: Callable[..., M
 def test_a_tool_is_given_what_it_is_to_measure(knows: Callable[..., MadeUp]) -> None:
     tool = knows("sleep", lambda: SLEEPER)
     heard = object()
-    with shell("sleep 60; :") as running:
-        with choosing(running.pid, total=77, claims={2: heard}, ends={2: 9}) as chooser:
-            says(chooser, "sleeper")
-            target = tool.probes[0].target
-            assert target.process.stat().name == "sleep"
-            assert target.tree.root.pid == running.pid
+    given = {"total": 77, "claims": {2: heard}, "ends": {2: 9}}
+    with shell("sleep 60; :") as running, choosing(running.pid, **given) as chooser:
+        says(chooser, "sleeper")
+        target = tool.probes[0].target
+        assert target.process.stat().name == "sleep"
+        assert target.tree.root.pid == running.pid
     assert (target.total, target.launched, target.claims, target.ends) == (77, True, {2: heard}, {2: 9})
 
 
@@ -520,7 +525,6 @@ def test_a_probe_that_raises_at_what_it_hears_is_left_out(
     tool = knows("sleep", lambda: SLEEPER)
     with shell("sleep 60; :") as running, choosing(running.pid) as chooser:
         says(chooser, "sleeper")
-        tool.probes[0].feed = raising(ValueError("what"))  # type: ignore[method-assign] # a bad one
         tool.probes[0].feed = lambda *_: 1 / 0  # type: ignore[method-assign] # a bad one
         chooser.feed(2, b"x")
         says(chooser, "evidence:")
@@ -540,7 +544,7 @@ def test_the_users_total_comes_before_any_other(tmp_path: Any) -> None:
 
 
 def test_a_folder_is_surveyed_for_the_total_and_none_is_told_meanwhile(
-    tmp_path: Any, knows: Callable[..., MadeUp]
+    tmp_path: Any, knows: Callable[..., MadeUp], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "deeper").mkdir()
     for name, size in {"a": 3000, "b": 4000, "deeper/c": 5000}.items():
@@ -548,18 +552,21 @@ def test_a_folder_is_surveyed_for_the_total_and_none_is_told_meanwhile(
     tool = knows("sleep", lambda: Sample(1, tool.probes[-1].target.total or 10, source="sleeper"))
     with shell("sleep 60; :") as running, choosing(running.pid, total=str(tmp_path)) as chooser:
         assert says(chooser, "sleeper").total is None
+        monkeypatch.setattr(chooser_module, "LOOK_AGAIN", 3600.0)
         survey(chooser)
-        assert says(chooser, "sleeper").total == 12000
+        assert chooser.sample() == Sample(1, 12000, source="sleeper")
         assert chooser.survey() is None
+    assert [probe.closed for probe in tool.probes] == [1, 1]
 
 
 def test_a_folder_with_nothing_in_it_is_no_total(
     tmp_path: Any, knows: Callable[..., MadeUp], caplog: pytest.LogCaptureFixture
 ) -> None:
-    knows("sleep", lambda: TOTAL)
+    tool = knows("sleep", lambda: TOTAL)
     with shell("sleep 60; :") as running, choosing(running.pid, total=str(tmp_path)) as chooser:
         survey(chooser)
         assert says(chooser, "with-total").total == 10
+    assert tool.probes[-1].target.total is None
     assert warnings_in(caplog) == [f"there is nothing in {tmp_path}: it cannot be the total"]
 
 
@@ -632,10 +639,27 @@ def test_the_log_calls_the_probe_by_name_that_is_looked_at(knows: Callable[..., 
     assert set(names) == {"sleep"}
 
 
+def test_a_tree_that_cannot_be_looked_at_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    blamed: list[str] = []
+    with child() as obedient, choosing(obedient.pid) as chooser:
+        says(chooser, "evidence:")
+        monkeypatch.setattr(ProcessTree, "look", lambda _: blamed.append(chooser.at) or [])
+        chooser.sample()
+    assert blamed[0] == ""
+
+
+def test_evidence_is_closed_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[Evidence] = []
+    monkeypatch.setattr(Evidence, "close", closed.append)
+    with child() as obedient, choosing(obedient.pid) as chooser:
+        says(chooser, "evidence:")
+    assert len(closed) == 1
+
+
 def test_close_closes_every_probe_once_and_gives_back_every_descriptor(knows: Callable[..., MadeUp]) -> None:
     tool = knows("sleep", lambda: SLEEPER)
     with shell("sleep 60 & sleep 61; :") as running:
-        wait_until(lambda: len(told(running.pid)) == 3)
+        wait_until(lambda: len(processes(running.pid)) == 3)
         before = descriptors()
         with choosing(running.pid) as chooser:
             says(chooser, "sleeper")
@@ -644,12 +668,3 @@ def test_close_closes_every_probe_once_and_gives_back_every_descriptor(knows: Ca
         assert descriptors() == before
     assert [probe.closed for probe in tool.probes] == [1] * len(tool.probes)
     assert tool.probes
-
-
-def told(pid: int) -> list[object]:
-    tree = ProcessTree(Process(pid))
-    try:
-        return list(tree.look())
-    finally:
-        tree.close()
-        tree.root.close()

@@ -9,21 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 from children import wait_until
-from dd_runs import Fifo, Run, answered
+from dd_runs import SIZE, Fifo, Run, answered, assert_never_asked, looks, make_source
 
 from pollprog.launch import Command
 from pollprog.probes import Target, dd_probe
 from pollprog.probes.dd import TOOL
+from pollprog.probes.dd_arguments import parse
 from pollprog.probes.dd_probe import DdProbe, file_system
 from pollprog.status import Bound, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-SIZE = 1_000_000
-"""Bytes of the source: much more than a pipe holds."""
-LOOKS = 20
 
 GNU_REPORT = re.compile(rb"\d+\+\d+ records in\n\d+\+\d+ records out\n\d+ bytes? .*copied, .*/s\n")
 BUSYBOX_REPORT = re.compile(rb"\d+\+\d+ records in\n\d+\+\d+ records out\n(\d+ bytes .*/s\n)?")
@@ -33,31 +30,19 @@ pytestmark = pytest.mark.tool("dd")
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    file = tmp_path / "source"
-    file.write_bytes(os.urandom(SIZE))
-    return file
+    return make_source(tmp_path)
 
 
 @pytest.fixture
 def fifo(tmp_path: Path) -> Iterator[Fifo]:
-    made = Fifo(tmp_path / "fifo")
-    yield made
-    made.close()
+    with Fifo(tmp_path / "fifo") as made:
+        yield made
 
 
-@pytest.fixture
-def feed(tmp_path: Path) -> Iterator[int]:
-    """Our end of a pipe called ``feed`` that a dd reads from; it can be opened at once."""
-    os.mkfifo(tmp_path / "feed")
-    end = os.open(tmp_path / "feed", os.O_RDWR | os.O_CLOEXEC)
-    yield end
-    os.close(end)
-
-
-def looks(probe: DdProbe, many: int = LOOKS) -> None:
-    """Give the probe every chance to send a signal."""
-    for _ in range(many):
-        probe.sample()
+def take_words_for(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    """Let a probe take the words of its process for these."""
+    arguments = parse(words)
+    monkeypatch.setattr(dd_probe, "parse", lambda *_, **__: arguments)
 
 
 # -- asking
@@ -119,6 +104,15 @@ def test_the_numbers_are_those_of_the_report(source: Path, fifo: Fifo) -> None:
         report = run.through.report
         assert report is not None
         assert sample.current == report.copied == report.written[0] * 1000
+
+
+def test_a_block_that_was_read_and_is_not_written_yet_is_not_told(source: Path, fifo: Fifo) -> None:
+    with Run(["dd", f"if={source}", f"of={fifo}", f"bs={SIZE // 2}"]) as run:
+        probe = run.probe()
+        wait_until(lambda: (sample := probe.sample()) and sample.source == "dd")
+        told = probe.sample()
+        assert told is not None
+        assert (told.current, run.full().current) == (0, SIZE // 2)
 
 
 @pytest.mark.tool("busybox")
@@ -222,14 +216,44 @@ def test_the_last_report_of_a_dd_below_a_shell_comes_before_what_the_shell_says(
         assert GNU_REPORT.fullmatch(report)
 
 
+def test_what_is_unread_of_a_dd_is_known_once_it_has_ended(source: Path, fifo: Fifo, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "go")
+    ours, theirs = os.pipe()
+    with Run(["sh", "-c", f"dd if={source} of={fifo} bs=4k; read go <{tmp_path}/go"]) as run:
+        target = run.target()
+        target.ends = {2: ours}
+        probe = DdProbe(target)
+        os.write(theirs, b"five!")
+        assert probe._unread() is None
+        fifo.read(SIZE)
+        wait_until(lambda: not run.find())
+        assert probe._unread() == 5
+        os.read(ours, 5)
+        assert probe._unread() == 0
+        os.close(ours)
+        assert probe._unread() == 0
+        os.close(theirs)
+
+
+def test_a_signal_that_cannot_be_sent_is_not_waited_for(
+    source: Path, fifo: Fifo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Run(["dd", f"if={source}", f"of={fifo}", "bs=4k"]) as run:
+        probe = run.unheard()
+        probe = DdProbe(run.target(), interval=0.0)
+
+        def refuse(*_: object) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr(type(run.process), "send", refuse)
+        looks(probe)
+        assert probe.sent == 0
+        assert not run.through.expects((run.process.pid, run.process.start))
+        monkeypatch.undo()
+        answered(probe)
+
+
 # -- not asking
-
-
-def assert_never_asked(probe: DdProbe, because: str) -> None:
-    """However often it is looked at."""
-    looks(probe)
-    assert because in probe.forbidden()
-    assert probe.sent == 0
 
 
 @pytest.mark.parametrize("operand", ["status=none", "status=progress", "conv=noerror", "conv=sync"])
@@ -333,7 +357,9 @@ def test_a_program_called_dd_without_a_handler_is_never_asked(source: Path, fifo
         assert run.wait() == (0, None)
 
 
-def test_a_script_called_dd_is_never_asked(source: Path, fifo: Fifo, tmp_path: Path) -> None:
+def test_a_script_called_dd_is_never_asked(
+    source: Path, fifo: Fifo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = tmp_path / "dd"
     script.write_text(
         f"#!{sys.executable} -S\nimport signal, sys\nsignal.signal(signal.SIGUSR1, lambda *_: sys.exit(1))\n"
@@ -343,21 +369,23 @@ def test_a_script_called_dd_is_never_asked(source: Path, fifo: Fifo, tmp_path: P
     with Run(["sh", "-c", f"exec {script} <{source} >{fifo}"]) as run:
         wait_until(lambda: run.process.catches(signal.SIGUSR1))
         assert not run.find()
+        take_words_for(monkeypatch, "dd")
         probe = DdProbe(run.target(run.process), interval=0.0)
-        probe._arguments = dd_probe.parse(["dd"])
         assert_never_asked(probe, "not dd")
         assert fifo.read(SIZE) == source.read_bytes()
         assert run.wait() == (0, None)
 
 
-def test_a_shell_that_will_become_dd_is_never_asked_before(source: Path, fifo: Fifo, tmp_path: Path) -> None:
+def test_a_shell_that_will_become_dd_is_never_asked_before(
+    source: Path, fifo: Fifo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     os.mkfifo(tmp_path / "go")
     line = f"trap 'exit 3' USR1; read go <{tmp_path}/go; exec dd bs=4k <{source} >{fifo}"
     with Run(["sh", "-c", f"exec <{source}; {line}"]) as run:
         wait_until(lambda: run.process.catches(signal.SIGUSR1))
-        early = DdProbe(run.target(run.process), interval=0.0)
-        early._arguments = dd_probe.parse(["dd", "bs=4k"])
-        assert_never_asked(early, "not dd")
+        take_words_for(monkeypatch, "dd", "bs=4k")
+        assert_never_asked(DdProbe(run.target(run.process), interval=0.0), "not dd")
+        monkeypatch.undo()
         (tmp_path / "go").write_text("\n")
         answered(run.probe())
         assert fifo.read(SIZE) == source.read_bytes()
@@ -373,111 +401,18 @@ def test_a_dd_that_has_not_begun_to_copy_is_never_asked(source: Path, tmp_path: 
         assert probe.sent == 0
 
 
-def test_a_dd_with_words_that_dd_refuses_is_never_asked(source: Path, fifo: Fifo) -> None:
+def test_a_dd_with_words_that_dd_refuses_is_never_asked(
+    source: Path, fifo: Fifo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Run(["dd", f"if={source}", f"of={fifo}", "bs=4k"]) as run:
-        probe = run.unheard()
+        run.full()
+        take_words_for(monkeypatch, "dd", "bs=nonsense")
         probe = DdProbe(run.target(), interval=0.0)
-        probe._arguments = dd_probe.parse(["dd", "bs=nonsense"])
         assert probe.sample() is None
         assert "not understood" in probe.forbidden()
 
 
-# -- looking
-
-
-def test_the_position_in_the_input_is_counted_from_where_dd_began(source: Path, fifo: Fifo) -> None:
-    with Run(["dd", f"if={source}", f"of={fifo}", "bs=1000", "skip=300", "count=500"]) as run:
-        sample = run.full()
-        assert 60_000 <= sample.current <= 80_000, "what a pipe holds, and the block on its way"
-        assert (sample.total, sample.source, sample.bound) == (500_000, "dd:input-position", Bound.EXACT)
-
-
-def test_the_total_is_no_more_than_the_input_has(source: Path, fifo: Fifo) -> None:
-    with Run(["dd", f"if={source}", f"of={fifo}", "bs=1000", "skip=300", "count=5000"]) as run:
-        sample = run.full()
-        assert sample.total == SIZE - 300_000
-
-
-def test_a_total_that_the_user_gave_comes_first(source: Path, fifo: Fifo) -> None:
-    with Run(["dd", f"if={source}", f"of={fifo}", "bs=1000", "skip=300"]) as run:
-        probe = DdProbe(run.target(total=123_456), interval=0.0)
-        wait_until(probe.sample)
-        assert answered(probe).total == 123_456
-
-
-def test_standard_input_that_was_read_from_before_is_an_estimate(source: Path, fifo: Fifo) -> None:
-    with Run(["sh", "-c", f"exec <{source}; head -c 400000 >/dev/null; dd of={fifo} bs=1000; true"]) as run:
-        sample = run.full()
-        assert sample.bound is Bound.ESTIMATE
-        assert sample.source == "dd:input-position"
-        assert sample.total is not None
-        assert abs(sample.total - 600_000) < 100_000
-        assert sample.current < 200_000
-
-
-def test_standard_input_that_is_read_from_its_start_is_exact(source: Path, fifo: Fifo) -> None:
-    with Run(["sh", "-c", f"exec dd of={fifo} bs=1000 skip=200 <{source}"]) as run:
-        sample = run.full()
-        assert (sample.total, sample.bound) == (SIZE - 200_000, Bound.EXACT)
-        assert sample.current <= 80_000
-
-
-def test_what_is_read_from_a_pipe_is_told_by_the_position_in_the_output(tmp_path: Path, feed: int) -> None:
-    operands = [f"if={tmp_path}/feed", f"of={tmp_path}/out", "bs=1000", "seek=5", "count=9"]
-    for more, bound in ([], Bound.LOWER), (["iflag=fullblock"], Bound.EXACT):
-        with Run(["dd", *operands, *more]) as run:
-            probe = DdProbe(Target(run.tree, run.dd(), launched=False))
-            early = probe.sample()
-            assert early is None or early.current == 0
-            os.write(feed, bytes(3000))
-            wait_until(lambda probe=probe: (sample := probe.sample()) and sample.current == 3000)  # type: ignore[misc] # as above
-            sample = probe.sample()
-            assert sample is not None
-            assert (sample.total, sample.source, sample.bound) == (9000, "dd:output-position", bound)
-
-
-def test_between_two_pipes_what_was_written_is_told(tmp_path: Path, feed: int) -> None:
-    with Run(["dd", f"if={tmp_path}/feed", "of=/dev/null", "bs=1000"]) as run:
-        probe = DdProbe(Target(run.tree, run.dd(), launched=False))
-        os.write(feed, bytes(2000))
-        wait_until(lambda: (sample := probe.sample()) and sample.current == 2000)
-        sample = probe.sample()
-        assert sample is not None
-        assert (sample.total, sample.source) == (None, "dd:written")
-
-
-def test_what_is_appended_is_told_by_what_was_written(tmp_path: Path, feed: int) -> None:
-    (tmp_path / "out").write_bytes(bytes(5000))
-    with Run(["dd", f"if={tmp_path}/feed", f"of={tmp_path}/out", "bs=1000", "oflag=append", "conv=notrunc"]) as run:
-        probe = DdProbe(Target(run.tree, run.dd(), launched=False))
-        os.write(feed, bytes(2000))
-        wait_until(lambda: (sample := probe.sample()) and sample.current == 2000)
-
-
-def test_a_count_of_blocks_from_an_endless_device_is_exact(fifo: Fifo) -> None:
-    with Run(["dd", "if=/dev/zero", f"of={fifo}", "bs=1000", "count=500"]) as run:
-        sample = run.full()
-        assert (sample.total, sample.source, sample.bound) == (500_000, "dd:written", Bound.EXACT)
-
-
-def test_a_file_that_dd_was_started_with_is_not_taken_for_its_input(source: Path, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "late")
-    with Run(["sh", "-c", f"exec dd if={tmp_path}/late of=/dev/null bs=1000 <{source}"]) as run:
-        probe = DdProbe(run.target(), interval=0.0)
-        wait_until(lambda: run.process.catches(signal.SIGUSR1))
-        assert probe.sample() is None
-        assert_never_asked(probe, "shorten")
-
-
-def test_what_was_known_is_told_while_dd_ends(source: Path, fifo: Fifo, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Run(["dd", f"if={source}", f"of={fifo}", "bs=4k"]) as run:
-        probe = run.unheard()
-        before = probe.sample()
-        monkeypatch.setattr(type(probe._process), "file", lambda *_: None)  # it has closed its files
-        after = probe.sample()
-        assert before is not None
-        assert after is not None
-        assert (after.current, after.total, after.source) == (before.current, before.total, before.source)
+# -- its end
 
 
 def test_a_dd_that_has_ended_has_nothing_to_say(source: Path) -> None:

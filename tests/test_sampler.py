@@ -427,19 +427,25 @@ def by_a_clock_that_jumps(run: Callable[[Callable[[], Any]], Any]) -> None:
     trio.run(run, jump, clock=clock)
 
 
+async def in_its_thread(condition: Callable[[], object]) -> None:
+    """Wait for what the sampler's thread does, while its clock stands."""
+    deadline = time.monotonic() + BOUND
+    while not condition():
+        assert time.monotonic() < deadline
+        await trio.testing.wait_all_tasks_blocked(0.01)
+
+
 def test_time_in_which_we_were_stopped_ourselves_is_not_held_against_a_probe() -> None:
     async def run(jump: Callable[[], Any]) -> None:
         sampler, hangs, lost, reported = Sampler(), Hangs(), [], []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(sampler.run)
             sampler.add(Fake(hangs), reported.append, lost=lost.append, interval=1e9)
-            while not hangs.begun.is_set():
-                await trio.testing.wait_all_tasks_blocked(0.01)
+            await in_its_thread(hangs.begun.is_set)
             await jump()
             await jump()
             hangs.let_go()
-            while not reported:
-                await trio.testing.wait_all_tasks_blocked(0.01)
+            await in_its_thread(lambda: reported)
             assert not lost
             nursery.cancel_scope.cancel()
 
@@ -454,13 +460,11 @@ def test_each_probe_has_the_whole_patience_however_long_the_sweep_takes() -> Non
             for hangs in looks:
                 sampler.add(Fake(hangs), reported.append, lost=lost.append, interval=1e9)
             for hangs in looks:
-                while not hangs.begun.is_set():
-                    await trio.testing.wait_all_tasks_blocked(0.01)
+                await in_its_thread(hangs.begun.is_set)
                 await jump()
                 await jump()
                 hangs.let_go()
-            while len(reported) < len(looks):
-                await trio.testing.wait_all_tasks_blocked(0.01)
+            await in_its_thread(lambda: len(reported) == len(looks))
             assert not lost
             nursery.cancel_scope.cancel()
 

@@ -211,7 +211,7 @@ def test_items_are_counted_and_parts_are_only_a_percentage():
         (0, 0, "0 of 0 B"),
         (int(39.99 * GIB), 40 * GIB, "39.9 of 40.0 GiB"),
         (250 * GIB, 931 * GIB, "250 of 931 GiB"),
-        (2**20, 1023 * 2**20, "0.0 of 1.0 GiB"),
+        (2**20, 1023 * 2**20, "1.0 MiB of 1.0 GiB"),
     ],
 )
 def test_an_amount_is_in_the_unit_of_its_total_and_floored(current: int, total: int, words: str):

@@ -213,10 +213,9 @@ class Chooser:
         """Make a probe for what is new in the tree, and close those of what is gone."""
         found: dict[Identity, tuple[Process, Probe]] = {}
         for identity, process, make in self._wanted():
-            name = identity[0]
             pair = self._probes.pop(identity, None)
-            if pair is None and name not in self.excluded:
-                made = self._guarded(name, make, process)
+            if pair is None:
+                made = self._guarded(identity[0], make, process)
                 pair = None if made is None else (process, made)
             if pair is not None:
                 found[identity] = pair

@@ -5,8 +5,8 @@ interrupts comes back short, which dd counts as a block. So each signal passes e
 handler last, and goes through a pidfd. One is sent at a time: while it is unanswered (dd is deep in a long write, or stopped)
 no second one follows, and the descriptors are looked at instead.
 
-What a look goes by, the best that there is: the position in the input, if that can be sought in; else that in the output; else
-what was written, of which the kernel keeps count.
+What its descriptors tell runs ahead of what dd has written by what is in its buffers: one block, which may be large. Each
+report says by how much, and between two of them that is taken off each look.
 """
 
 from __future__ import annotations
@@ -24,27 +24,24 @@ from typing import TYPE_CHECKING
 from pollprog.launch import Command
 from pollprog.probes.dd import TOOL, is_busybox
 from pollprog.probes.dd_arguments import parse
+from pollprog.probes.dd_looks import Looks
 from pollprog.probes.dd_reports import ReportFilter
 from pollprog.process import Process
-from pollprog.status import Bound, Sample
+from pollprog.status import Bound
 
 if TYPE_CHECKING:
     from pollprog.probes import Target
-    from pollprog.process import Io
+    from pollprog.probes.dd_arguments import Arguments
+    from pollprog.status import Sample
 
 __all__ = ["DdProbe"]
 
 PATIENCE = 2.0
-"""Seconds after which a report is too old to be told again."""
+"""Seconds after which a report is too old to put a look right."""
 LOCAL = frozenset(
     {"btrfs", "ext2", "ext3", "ext4", "f2fs", "iso9660", "overlay", "squashfs", "tmpfs", "vfat", "xfs", "zfs"}
 )
 """File systems that no signal but a fatal one can interrupt in a read."""
-
-MEMORY_DEVICES = 1
-"""Major number of /dev/zero, /dev/urandom and their like."""
-POSITION, OUTPUT, WRITTEN = "dd:input-position", "dd:output-position", "dd:written"
-RANK = (WRITTEN, OUTPUT, POSITION)
 
 
 class DdProbe:
@@ -55,18 +52,18 @@ class DdProbe:
         self._process = target.process
         self._identity = self._process.pid, self._process.start
         self._interval = interval
-        self._busybox = is_busybox(self._command())
+        self._busybox = is_busybox(command_of(self._process))
         self._arguments = parse(self._process.argv(), busybox=self._busybox)
+        self._looks = None if self._arguments is None else Looks(self._process, self._arguments, target.total)
         claim = target.claims.get(2)
         self._ear = claim if isinstance(claim, ReportFilter) else None
         self._pipe = self._pipe_that_is_heard()
-        self._input_start: int | None = None
-        self._guessed = False
-        self._opened: set[int] = set()
-        self._source = WRITTEN
-        self._looked: Sample | None = None
-        self._reported = 0
+        self._looked_when_asked = 0
+        self._ahead = 0
+        """How much a look was ahead of the newest report."""
+        self._told = 0
         self._number = 0
+        """The newest report that was taken in."""
         self._held = 0, 0
         """The report that is held back, and how much dd had read when that was seen."""
         self._asked_at = self._heard_at = float("-inf")
@@ -74,25 +71,23 @@ class DdProbe:
         """How many signals were sent."""
 
     def sample(self) -> Sample | None:
-        """The newest report, or what a look tells. None: it has ended, or not begun to copy."""
+        """What a look tells, put right by the newest report. None: it has ended, or not begun to copy."""
         try:
             told = self._process.stat()
         except (OSError, ValueError):
             return None
-        io = self._process.io()
-        if told.state in "ZX" or io is None:
-            return None
-        activity = told.ticks + io.rchar + io.wchar
-        looked = self._look(io, activity)
+        looked = self._looks.look(told.ticks) if self._looks is not None and told.state not in "ZX" else None
         if self._ear is None or looked is None:
             return looked
         now = time.monotonic()
         self._hear(self._ear, now)
         if looked.current:  # until it copies, it may fail, and say nothing at its end
-            self._ask(self._ear, now)
-        if now - self._heard_at < max(PATIENCE, 2 * self._interval):
-            return Sample(self._reported, looked.total, source="dd", activity=activity)
-        return looked
+            self._ask(self._ear, now, looked.current)
+        if now - self._heard_at >= max(PATIENCE, 2 * self._interval):
+            return looked
+        self._told = max(looked.current - self._ahead, self._told)
+        bound = Bound.EXACT if looked.bound is Bound.ESTIMATE else looked.bound
+        return replace(looked, current=self._told, source="dd", bound=bound)
 
     def close(self) -> None:
         """Nothing is held: the process is its owner's."""
@@ -109,7 +104,8 @@ class DdProbe:
         if report.number > self._number:
             self._number = report.number
             blocks = report.written[0] * arguments.output_block
-            self._reported = blocks if report.copied is None else report.copied
+            written = blocks if report.copied is None else report.copied
+            self._ahead = max(self._looked_when_asked - written, 0)
             self._heard_at = now
         if ear.holding != report.number:
             return
@@ -123,10 +119,10 @@ class DdProbe:
 
     # -- asking it
 
-    def _ask(self, ear: ReportFilter, now: float) -> None:
+    def _ask(self, ear: ReportFilter, now: float, looked: int) -> None:
         if now - self._asked_at < self._interval or ear.expects(self._identity):
             return
-        self._asked_at = now
+        self._asked_at, self._looked_when_asked = now, looked
         if not self.sent:
             self._number = ear.report.number if ear.report else 0
         # The answer is expected before the guards are passed: dd closes its input before it says its last, so if that came
@@ -146,34 +142,31 @@ class DdProbe:
         stderr = self._process.stream(2)
         if self._pipe is None or stderr is None or (stderr.st_dev, stderr.st_ino) != self._pipe:
             return "what it says is not heard"
-        if self._arguments is None:
+        if self._arguments is None or self._looks is None:
             return "its words are not understood"
         if self._arguments.unanswering:
             return self._arguments.unanswering
         if "POSIXLY_CORRECT" in self._process.environ():
             return "POSIXLY_CORRECT: it takes the signal for its end"
-        if not self._reads_whole():
+        if not self._reads_whole(self._arguments, self._looks):
             return "a signal could shorten what it reads"
         if not self._speaks_alone():
             return "another dd speaks in the same stream"
-        if not TOOL.recognise(self._command()):
+        if not TOOL.recognise(command_of(self._process)):
             return "it is not dd"
         if not self._process.catches(SIGUSR1):
             return "it has no handler"
         return ""
 
-    def _reads_whole(self) -> bool:
+    def _reads_whole(self, arguments: Arguments, looks: Looks) -> bool:
         """Whether a signal cannot make a read come back short, or nothing is lost if it does."""
-        assert self._arguments is not None
-        info = self._process.stream(0) if self._is(0, self._arguments.input) else None
+        info = self._process.stream(0) if looks.opened(0) else None
         if info is None:
             return False
-        if self._arguments.full_blocks:
-            return True
-        if stat.S_ISBLK(info.st_mode):
+        if arguments.full_blocks or stat.S_ISBLK(info.st_mode):
             return True
         # a short read of a file is harmless where blocks are not counted: the next one goes on
-        return stat.S_ISREG(info.st_mode) and (self._arguments.limit is None or file_system(info.st_dev) in LOCAL)
+        return stat.S_ISREG(info.st_mode) and (arguments.limit is None or file_system(info.st_dev) in LOCAL)
 
     def _speaks_alone(self) -> bool:
         if self._process is self._target.tree.root:
@@ -182,14 +175,9 @@ class DdProbe:
             stderr = process.stream(2) if process is not self._process else None
             if stderr is None or (stderr.st_dev, stderr.st_ino) != self._pipe:
                 continue
-            if TOOL.recognise(Command(process.argv(), executable=process.link("exe"))):
+            if TOOL.recognise(command_of(process)):
                 return False
         return True
-
-    def _command(self) -> Command:
-        """What the process is at this moment. Its words are those of a new program only once that has no handlers left."""
-        executable = self._process.link("exe").removesuffix(" (deleted)")
-        return Command(self._process.argv(), executable=executable)
 
     def _pipe_that_is_heard(self) -> tuple[int, int] | None:
         try:
@@ -217,69 +205,10 @@ class DdProbe:
         except OSError:
             return 0
 
-    # -- looking
 
-    def _look(self, io: Io, activity: int) -> Sample | None:
-        """What its descriptors tell; never worse evidence than at an earlier look, as dd closes them at its end."""
-        arguments = self._arguments
-        if arguments is None:
-            return None
-        rest = None
-        file = self._process.file(0) if self._is(0, arguments.input) else None
-        if file is not None:
-            start = self._start(file.position)
-            current, source, rest = file.position - start, POSITION, max(file.size - start, 0) or None
-        else:
-            named = arguments.output is not None and not arguments.appends
-            file = self._process.file(1) if named and self._is(1, arguments.output) else None
-            if file is not None:
-                current, source = file.position - arguments.seek, OUTPUT
-            else:
-                current, source = io.wchar, WRITTEN
-        if RANK.index(source) < RANK.index(self._source) or current < 0:
-            return self._looked and replace(self._looked, activity=activity)
-        self._source = source
-        if source == WRITTEN and not current:
-            return None  # its files may not be open yet
-        total, bound = arguments.total(rest), Bound.ESTIMATE if self._guessed else Bound.EXACT
-        if rest is None and not (arguments.full_blocks or self._input_never_ends()):
-            bound = Bound.LOWER  # blocks are counted, and one that comes short counts as much as a whole one
-        if self._target.total is not None:
-            total = self._target.total
-        self._looked = Sample(current, total, source=source, bound=bound, activity=activity)
-        return self._looked
-
-    def _start(self, position: int) -> int:
-        """Where in its input it began. Standard input may have been read from before; the kernel's count tells roughly."""
-        assert self._arguments is not None
-        if self._input_start is None:
-            self._input_start = self._arguments.skip
-            io = self._process.io()  # after the position: it has read that much at least, unless it began elsewhere
-            if self._arguments.input is None and io is not None and position - io.rchar > self._arguments.skip:
-                self._input_start, self._guessed = position - io.rchar, True
-        return self._input_start
-
-    def _is(self, fd: int, path: str | None) -> bool:
-        """Whether this descriptor is what dd was told, and not any more what it got when it was started.
-
-        Asked before the descriptor is looked at: it never changes back.
-        """
-        if path is None or fd in self._opened:
-            return True
-        try:
-            named = os.stat(self._process.inside(path))
-        except (OSError, ValueError):
-            return False
-        there = self._process.stream(fd)
-        if there is None or not os.path.samestat(named, there):
-            return False
-        self._opened.add(fd)
-        return True
-
-    def _input_never_ends(self) -> bool:
-        """Whether the input is /dev/zero or one of its like, which read short for a signal alone."""
-        info = self._process.stream(0)
-        return info is not None and stat.S_ISCHR(info.st_mode) and os.major(info.st_rdev) == MEMORY_DEVICES
+def command_of(process: Process) -> Command:
+    """What runs in a process at this moment. Its words are those of a new program only once the old one's handlers are gone."""
+    return Command(process.argv(), executable=process.link("exe").removesuffix(" (deleted)"))
 
 
 def file_system(device: int) -> str:

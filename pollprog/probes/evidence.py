@@ -42,6 +42,8 @@ SETTLING = 2.0
 """Seconds within which the choice of the reader is still open: nobody has been told much yet."""
 SMALLEST = 1 << 16
 """Less than this to read is a script, a list, a configuration: nobody waits for its end."""
+CHATTER = 1 << 20
+"""Less than this, written to no file, is what a command says, and not what it does."""
 BUFFER = 4 << 20
 """Bytes by which the output of a copy may be behind its input."""
 DISBELIEF = 4 << 20
@@ -151,6 +153,8 @@ class Evidence:
         self._phases += 1
         if self._phases > 1:
             self._phase = f"{reader.name} ({self._phases})"
+        elif reader.process is not self._tree.root:
+            self._phase = reader.name
 
     # -- which number
 
@@ -216,7 +220,7 @@ class Evidence:
         if written * 8 >= wchar and written:
             return Sample(written, source=how)
         if wchar >= write_bytes:
-            return Sample(wchar, source="wchar", bound=Bound.ESTIMATE)
+            return Sample(wchar if wchar >= CHATTER else 0, source="wchar", bound=Bound.ESTIMATE)
         return Sample(write_bytes, source="write_bytes", bound=Bound.ESTIMATE)
 
 
