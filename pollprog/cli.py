@@ -61,24 +61,47 @@ def occupy_streams() -> None:
 
     The command does not inherit it, and finds the stream closed.
     """
-    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(number)
+    for stream in range(3):
+        try:
+            os.fstat(stream)
+        except OSError:
+            try:
+                os.open(os.devnull, os.O_RDWR)
+            except OSError:  # a rescue system without /dev
+                os.open("/", os.O_RDONLY)
 
 
 def forget_output() -> None:
     """Nobody takes what we print: let the interpreter not try again when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError:
+        pass
 
 
 def say(text: str) -> None:
-    """One line on standard error, whatever was typed."""
-    from pollprog.wording import clean
-
+    """One line on standard error, whatever was typed. Imports nothing and waits for nobody: it tells of faults, too."""
+    shown = (char for char in " ".join(text.split()) if char.isprintable() or "\ud800" <= char <= "\udfff")
+    line = f"pollprog: {''.join(shown)}\n".encode("utf-8", "replace")
     try:
-        os.write(2, f"pollprog: {clean(' '.join(text.split()))}\n".encode())
-    except OSError:
+        os.pwritev(2, [line], -1, os.RWF_NOWAIT)
+    except BlockingIOError:
         pass
+    except OSError:  # not for this kind of file
+        try:
+            if writable(2):
+                os.write(2, line)
+        except (OSError, ImportError):
+            pass
+
+
+def writable(descriptor: int) -> bool:
+    """Whether a write would not wait."""
+    import select
+
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(1000))
 
 
 def described(error: BaseException) -> str:
@@ -134,12 +157,21 @@ def prepared(command: Command, probe: str | None) -> Command:
     """The command as the tool that knows it would have it."""
     try:
         tool = named_tool(probe) or tools.find(command)
-        return command if tool is None else tool.prepare(command)
+        return command if tool is None else heard(tool.prepare(command))
     except Exception as error:  # the job comes first: a fault of a plugin does not keep it from starting
         if os.environ.get("POLLPROG_DEBUG"):
             raise
         say(f"a fault of the plugin for {command.name}, which is left out: {described(error)}")
         return command
+
+
+def heard(command: Command) -> Command:
+    """The same command. Raises, before anything is started, if nobody could listen to the streams that it claims."""
+    if command.claims:
+        from pollprog import streams
+
+        streams.try_thread()
+    return command
 
 
 def named_tool(probe: str | None) -> Tool | None:
@@ -163,19 +195,40 @@ def wait_a_moment(launched: Launched, held: Held, moment: float = MOMENT) -> End
 
 def measure(launched: Launched, held: Held, arguments: argparse.Namespace) -> Ended:
     """Show the command until it ends. Whatever goes wrong with that, the command is waited for."""
+    ended = None
     if arguments.progress != "none" or arguments.progress_fd is not None:
         try:
-            from pollprog import foreground
+            ended = import_meanwhile(launched, held)
+            if ended is None:
+                from pollprog import foreground
 
-            if launched.reap() is None:  # which takes its time
                 return foreground.run(launched, held, options_of(arguments))
         except Exception as error:  # the job comes first: a fault of ours does not end it
             if os.environ.get("POLLPROG_DEBUG"):
                 raise
             say(f"a fault of pollprog's own; the command goes on, without progress: {described(error)}")
-    ended = wait_a_moment(launched, held, float("inf"))
+    if ended is None:
+        ended = wait_a_moment(launched, held, float("inf"))
     assert ended is not None
     tell(launched, ended, arguments)
+    return ended
+
+
+def import_meanwhile(launched: Launched, held: Held) -> Ended | None:
+    """Import what measures, in a thread: it takes its time, in which signals are passed on. How the command ended, or None."""
+    from threading import Thread
+
+    def load() -> None:
+        try:
+            import pollprog.foreground  # noqa: F401 # the next to import it finds it done, or what is wrong with it
+        except Exception:  # noqa: BLE001, S110 # told where it is raised again
+            pass
+
+    loading = Thread(target=load, name="pollprog import", daemon=True)
+    loading.start()
+    ended = None
+    while ended is None and loading.is_alive():
+        ended = wait_a_moment(launched, held, 0.02)
     return ended
 
 
@@ -183,7 +236,10 @@ def tell(launched: Launched, ended: Ended, arguments: argparse.Namespace) -> Non
     """The last line of JSON, for a command that was not measured."""
     if arguments.progress_fd is not None:
         job = f"{launched.command.name}-{launched.pid}"
-        ending.tell(job, ended, time.monotonic() - launched.started, arguments.progress_fd)
+        try:
+            ending.tell(job, ended, time.monotonic() - launched.started, arguments.progress_fd)
+        except Exception as error:  # noqa: BLE001 # the exit status of the command is not lost by it
+            say(f"a fault of pollprog's own; the last line of JSON is missing: {described(error)}")
 
 
 def options_of(arguments: argparse.Namespace) -> Options:

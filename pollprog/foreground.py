@@ -122,6 +122,8 @@ def attach(pids: Sequence[int], held: Held, options: Options) -> int:
 
     Raises ProcessError for one that cannot be watched.
     """
+    if os.getpid() in pids:
+        raise ProcessError(f"process {os.getpid()} is this pollprog itself")
     processes: list[Process] = []
     try:
         processes.extend(open_process(pid) for pid in dict.fromkeys(pids))
@@ -146,12 +148,17 @@ async def _attach(processes: Sequence[Process], held: Held, options: Options) ->
                     parts.cancel_scope.cancel()
 
             async def watch(process: Process, job: Job) -> None:
+                def ended() -> None:
+                    job.channel.clock.stop()  # the exit status is waited for, the work is over
+                    if display.screen is not None:
+                        display.say(f"{job.name}: ended")
+
                 outcome = await runner.attach(
                     process,
                     sampler,
                     job.channel.report,
                     job.change,
-                    lambda: display.say(f"{job.name}: ended") if display.screen is not None else None,
+                    ended,
                     total=options.total,
                     probe=options.probe,
                     interval=options.bar_interval,

@@ -141,6 +141,8 @@ class Launched:
 def is_stopped(pid: int) -> bool:
     """Whether the process with this number stands still."""
     try:
+        if os.readlink("/proc/self") != str(os.getpid()):
+            return False  # /proc is that of another pid namespace, and so would the answer be
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
     except (OSError, IndexError):

@@ -16,6 +16,7 @@ import stat
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 
 from pollprog.errors import ProcessError
 
@@ -156,6 +157,8 @@ class Process:
         self._paths: dict[tuple[int, int, int], str] = {}
         self._pidfd: int | None = None
         self._directory = -1
+        if root == "/proc" and not proc_is_ours():
+            raise ProcessLookupError(f"no process {pid}: /proc is that of another pid namespace")
         try:
             self._directory = os.open(f"{root}/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             self.start = self.stat().start
@@ -390,8 +393,19 @@ def parse_fdinfo(data: bytes) -> tuple[int, int]:
     return int(words[1]), int(words[3], 8)
 
 
+@cache
+def proc_is_ours() -> bool:
+    """Whether the numbers in /proc are those that our system calls mean: not after ``unshare --pid`` alone."""
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return True  # it will be found missing file by file
+
+
 def open_process(pid: int, *, root: str = "/proc") -> Process:
     """The process with this number, if it can be watched; ProcessError says in a line why not, and what to do."""
+    if root == "/proc" and not proc_is_ours():
+        raise ProcessError("/proc is that of another pid namespace; mount one for this: mount -t proc proc /proc")
     try:
         process = Process(pid, root=root)
     except (ProcessLookupError, OSError, ValueError) as error:

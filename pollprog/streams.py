@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pollprog.launch import Filter, Launched
 
-__all__ = ["Ear", "listen"]
+__all__ = ["Ear", "listen", "try_thread"]
 
 log = logging.getLogger("pollprog")
 
@@ -105,6 +105,13 @@ class Ear:
                     self._unheard.append(record)
                 else:
                     self._heard(self._stream, record)
+
+
+def try_thread() -> None:
+    """Raise RuntimeError where no thread can be started: then nobody could listen."""
+    thread = threading.Thread(target=bool)
+    thread.start()
+    thread.join()
 
 
 def listen(launched: Launched) -> None:

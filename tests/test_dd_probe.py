@@ -226,8 +226,7 @@ def test_what_is_unread_of_a_dd_is_known_once_it_has_ended(source: Path, fifo: F
         os.write(theirs, b"five!")
         assert probe._unread() is None
         fifo.read(SIZE)
-        wait_until(lambda: not run.find())
-        assert probe._unread() == 5
+        wait_until(lambda: probe._unread() == 5)
         os.read(ours, 5)
         assert probe._unread() == 0
         os.close(ours)
