@@ -5,9 +5,9 @@
 The two sides of a ratio take turns, and the ratio is the median of those of each round, so that what else the machine does
 falls on both. CPU is what the kernel counts, and is steadier than time on the clock, which has to be taken on a machine that
 does nothing else. Where bare runs of one command differ among each other, the line says by how much: what is missed by less
-than that is called unsure. Two goals are no ratios, the 60 ms and the 3 %; they are meant for a machine on which the pread that the head
-line tells takes a microsecond or less. The exit status is 0 whatever the figures are: a goal missed is a reason to look again,
-not an error.
+than that is called unsure. Two goals are no ratios, the 60 ms and the 3 %; they are meant for a machine on which the pread
+that the head line tells takes a microsecond or less. The exit status is 0 whatever the figures are: a goal missed is a reason
+to look again, not an error.
 """
 
 from __future__ import annotations
