@@ -139,7 +139,7 @@ def test_a_log_is_not_wanted():
 
 
 def test_a_total_that_was_too_small_is_told_once_and_dropped(tmp_path):
-    grow = "head -c 300000 /dev/zero > out; sleep 1.6; exit 4"
+    grow = "head -c 3000000 /dev/zero > out; sleep 1.6; exit 4"
     done = shell(f"pollprog run --total 1000 --progress-fd 3 -- sh -c '{grow}' 3>lines", cwd=tmp_path)
     assert done.returncode == 4
     assert [line for line in done.stderr.splitlines() if "total" in line] == [
@@ -172,9 +172,9 @@ def without_times(text: str) -> str:
 
 
 def test_statuses_and_outcome_have_the_shape_that_was_promised(tmp_path):
-    text = "head -c 100000 /dev/zero > out; sleep 2.2; exit 3"
+    text = "head -c 3000000 /dev/zero > out; sleep 2.2; exit 3"
     done = shell(
-        f"pollprog run --total 1M --progress log --progress-fd 3 -- sh -c '{text}' 3>lines 2>/dev/null", cwd=tmp_path
+        f"pollprog run --total 16M --progress log --progress-fd 3 -- sh -c '{text}' 3>lines 2>/dev/null", cwd=tmp_path
     )
     assert done.returncode == 3
     *statuses, last = lines((tmp_path / "lines").read_text())
@@ -184,7 +184,7 @@ def test_statuses_and_outcome_have_the_shape_that_was_promised(tmp_path):
         assert line["state"] == "running"
         assert line["elapsed"] >= 1
     check_shape(last, LAST)
-    assert (last["state"], last["exit"], last["signal"], last["total"]) == ("failed", 3, None, 1 << 20)
+    assert (last["state"], last["exit"], last["signal"], last["total"]) == ("failed", 3, None, 16 << 20)
     assert len({line["job"] for line in (*statuses, last)}) == 1
     assert [line["seq"] for line in (*statuses, last)] == sorted({line["seq"] for line in (*statuses, last)})
 

@@ -18,7 +18,7 @@ from terminals import ENVIRONMENT, PATIENCE, Terminal, pollprog, session, starte
 
 from pollprog.launch import is_stopped
 
-HALF = "mkfifo hold; head -c 524288 /dev/zero > out; echo words; read x < hold"
+HALF = "mkfifo hold; head -c 2097152 /dev/zero > out; echo words; read x < hold"
 """Half of what it says is to be done, and then nothing, until `let_end`."""
 KERNEL_TELLS = tuple(int(number) for number in os.uname().release.split("-")[0].split(".")[:2]) >= (6, 15)
 
@@ -33,7 +33,7 @@ def terminal(tmp_path, monkeypatch):
 
 def half(options: str = "", *, command: str = HALF) -> str:
     """The line that a person types for it."""
-    return f"pollprog run --total 1M {options} -- sh -c {shlex.quote(command)}\n"
+    return f"pollprog run --total 4M {options} -- sh -c {shlex.quote(command)}\n"
 
 
 def let_end() -> None:
