@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -202,7 +203,9 @@ def measure(launched: Launched, held: Held, arguments: argparse.Namespace) -> En
             if ended is None:
                 from pollprog import foreground
 
-                return foreground.run(launched, held, options_of(arguments))
+                ended = foreground.run(launched, held, options_of(arguments))
+                gc.freeze()  # we are about to end: what the interpreter would still collect keeps the user waiting
+                return ended
         except Exception as error:  # the job comes first: a fault of ours does not end it
             if os.environ.get("POLLPROG_DEBUG"):
                 raise

@@ -94,7 +94,7 @@ class Display:
         self._going.setdefault(channel.job, (name, None))
 
     async def follow(self, name: str, channel: Channel, *, ending: bool) -> None:
-        """Show a job until it has ended; `ending`: a bar gives way to a line that says how."""
+        """Show a job until it has ended; `ending`: it ran before we came, and its bar gives way to a line that says how."""
         self.enter(name, channel)
         if self.screen is not None:
             async for status in statuses_of(channel, self._interval):
@@ -103,7 +103,7 @@ class Display:
             await self._write_log(name, channel, ending=ending)
 
     async def _write_log(self, name: str, channel: Channel, *, ending: bool) -> None:
-        lines = wording.LogLines(name, unicode=self.unicode)
+        lines = wording.LogLines(name, unicode=self.unicode, joined=ending)
         told = ending
         async for status in statuses_of(channel, self._interval):
             if status.outcome is None or told:  # work that is over at once needs no words
@@ -120,7 +120,7 @@ class Display:
                 del self._going[status.job]
             if status.outcome is not None and ending:
                 self.screen.take_back()
-                self.say(wording.outcome_line(status, name=name, unicode=self.unicode))
+                self.say(wording.outcome_line(status, name=name, unicode=self.unicode, joined=ending))
             self._draw()
 
     def _draw(self) -> None:

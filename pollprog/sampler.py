@@ -172,10 +172,9 @@ class Sampler:
 
     def remove(self, entry: Entry) -> None:
         """Look at it no more: nothing of it is reported from now on, and it is closed soon."""
-        if not entry.removed:
-            entry.removed = True
-            self._leaving.append(entry)
-            self._called.set()
+        entry.removed = True
+        self._leaving.append(entry)
+        self._called.set()
 
     def _enter(self, due: float, entry: Entry) -> None:
         heapq.heappush(self._due, (due, next(self._order), entry))

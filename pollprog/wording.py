@@ -123,7 +123,7 @@ def _bytes(size: float, *, of: float | None = None) -> str:
 
 def amount_of(status: Status) -> str:
     """How much is done, of how much; nothing for parts, whose number means nothing to a reader."""
-    if status.current is None or status.unit is Unit.PARTS:
+    if status.current is None or status.unit is Unit.PARTS or (status.total is None and not status.current):
         return ""
     if status.unit is Unit.BYTES:
         return _bytes(status.current, of=status.total)
@@ -320,8 +320,8 @@ def taskbar(status: Status) -> str:
 # --- lines of log
 
 
-def outcome_line(status: Status, *, name: str = "", unicode: bool = True) -> str:
-    """How it ended, in one line: ``cp: done, 4.0 GiB in 13.9 s, 295 MiB/s``."""
+def outcome_line(status: Status, *, name: str = "", unicode: bool = True, joined: bool = False) -> str:
+    """How it ended, in one line: ``cp: done, 4.0 GiB in 13.9 s, 295 MiB/s``. `joined`: it ran before we looked."""
     took, outcome = _took(status.elapsed), status.outcome
     # `current` starts again with each phase, so that with phases it says nothing about the whole.
     amount = "" if status.phase else amount_of(status)
@@ -332,8 +332,10 @@ def outcome_line(status: Status, *, name: str = "", unicode: bool = True) -> str
             amount = f"at least {amount}"  # so much was seen; the end was not
         elif amount and status.current is not None and status.elapsed > 0:
             amount = _bytes(status.current) if status.unit is Unit.BYTES else f"{status.current} items"
-            speed = _speed(status.current / status.elapsed, status.unit)
+            speed = "" if joined else _speed(status.current / status.elapsed, status.unit)
         text = f"done, {amount} in {took}" if amount else f"done in {took}"
+        if joined:
+            text = ", ".join(part for part in ("done", amount, f"watched for {took}") if part)
         text += f", {speed}" if speed else ""
     elif status.state is State.LOST:
         text = f"ended, exit status unknown, after {took}"
@@ -372,16 +374,17 @@ class LogLines:
     stall or a pause; and the outcome. Time is the job's own, from `Status.elapsed`.
     """
 
-    def __init__(self, name: str = "", *, unicode: bool = True) -> None:
+    def __init__(self, name: str = "", *, unicode: bool = True, joined: bool = False) -> None:
         self._name = name
         self._unicode = unicode
+        self._joined = joined
         self._next = 0.0
         self._told: tuple[str, bool, State] | None = None
 
     def due(self, status: Status) -> list[str]:
         """The lines to write now: plain text, without line end."""
         if status.state.over:
-            return [outcome_line(status, name=self._name, unicode=self._unicode)]
+            return [outcome_line(status, name=self._name, unicode=self._unicode, joined=self._joined)]
         condition = (status.phase, status.stalled, status.state)
         if condition == self._told and status.elapsed < self._next:
             return []

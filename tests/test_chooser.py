@@ -224,7 +224,7 @@ def test_who_comes_behind_a_tool_with_a_total_is_not_looked_at(knows: Callable[.
     knows("sleep", lambda: TOTAL)
     behind = knows("cat", lambda: SLEEPER)
     with shell("sleep 60 | cat; :") as running:
-        wait_until(lambda: list(processes(running.pid).values()).count("sh") == 1)
+        wait_until(lambda: {"sleep", "cat"} <= set(processes(running.pid).values()))
         with choosing(running.pid) as chooser:
             says(chooser, "with-total")
     assert [probe.looks for probe in behind.probes] == [0]
@@ -317,7 +317,7 @@ def test_a_tool_that_fails_is_left_out_wherever_its_program_runs(
 ) -> None:
     bad = knows("sleep", raising(ValueError("what")))
     with shell("sleep 60 & sleep 61 & sleep 62; :") as running:
-        wait_until(lambda: len(processes(running.pid)) == 4)
+        wait_until(lambda: list(processes(running.pid).values()).count("sleep") == 3)
         with choosing(running.pid) as chooser:
             assert [says(chooser, "evidence:").source for _ in range(3)]
     assert sum(probe.looks for probe in bad.probes) == 1
@@ -385,7 +385,7 @@ def test_evidence_that_fails_is_left_out_as_well(
 def test_who_is_excluded_does_not_speak(knows: Callable[..., MadeUp]) -> None:
     bad = knows("sleep", lambda: SLEEPER)
     with shell("sleep 60; :") as running:
-        wait_until(lambda: len(processes(running.pid)) == 2)
+        wait_until(lambda: "sleep" in processes(running.pid).values())
         with choosing(running.pid, excluded={"sleep"}) as chooser:
             says(chooser, "evidence:")
         with choosing(running.pid, excluded={"sleep", "evidence"}) as chooser:
@@ -416,7 +416,7 @@ def test_what_hangs_is_left_out_by_the_next_chooser(
                 nursery.cancel_scope.cancel()
 
     with shell("sleep 60; :") as running:
-        wait_until(lambda: len(processes(running.pid)) == 2)
+        wait_until(lambda: "sleep" in processes(running.pid).values())
         before = descriptors()
         trio.run(run, running.pid)
         wait_until(lambda: descriptors() <= before)
@@ -650,7 +650,7 @@ def test_a_tree_that_cannot_be_looked_at_is_nobodys_fault(monkeypatch: pytest.Mo
 
 def test_evidence_is_closed_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[Evidence] = []
-    monkeypatch.setattr(Evidence, "close", closed.append)
+    monkeypatch.setattr(Evidence, "close", lambda self: closed.append(self))  # noqa: PLW0108 # append is no method of it
     with child() as obedient, choosing(obedient.pid) as chooser:
         says(chooser, "evidence:")
     assert len(closed) == 1
@@ -659,7 +659,7 @@ def test_evidence_is_closed_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_close_closes_every_probe_once_and_gives_back_every_descriptor(knows: Callable[..., MadeUp]) -> None:
     tool = knows("sleep", lambda: SLEEPER)
     with shell("sleep 60 & sleep 61; :") as running:
-        wait_until(lambda: len(processes(running.pid)) == 3)
+        wait_until(lambda: list(processes(running.pid).values()).count("sleep") == 2)
         before = descriptors()
         with choosing(running.pid) as chooser:
             says(chooser, "sleeper")
@@ -668,3 +668,16 @@ def test_close_closes_every_probe_once_and_gives_back_every_descriptor(knows: Ca
         assert descriptors() == before
     assert [probe.closed for probe in tool.probes] == [1] * len(tool.probes)
     assert tool.probes
+
+
+def test_a_probe_that_raises_when_it_is_closed_leaves_nothing_open(knows: Callable[..., MadeUp]) -> None:
+    tool = knows("sleep", lambda: SLEEPER)
+    with shell("sleep 60 & sleep 61; :") as running:
+        wait_until(lambda: list(processes(running.pid).values()).count("sleep") == 2)
+        before = descriptors()
+        with choosing(running.pid) as chooser:
+            says(chooser, "sleeper")
+            first, second = tool.probes
+            first.close = raising(SystemExit())  # type: ignore[method-assign] # a bad one
+        assert descriptors() == before
+    assert second.closed == 1

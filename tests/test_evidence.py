@@ -6,6 +6,7 @@ import json
 import math
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -383,6 +384,14 @@ def test_an_open_log_is_not_taken_for_the_copy(folder: Path) -> None:
         assert (sample.current, sample.total, sample.source) == (6 * MIB, 8 * MIB, "evidence:output-size")
         sample = steps(obedient, evidence, "os.close(g)")
         assert (sample.current, sample.total) == (6 * MIB, 8 * MIB), "the copy is closed before its source"
+
+
+def test_our_own_lines_of_log_are_not_the_commands_work(tmp_path: Path) -> None:
+    line = f"exec {sys.executable} -m pollprog run --progress log --progress-fd 1 --interval 0.1 -- sleep 1.5 2>{tmp_path}/log"
+    told = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert (tmp_path / "log").stat().st_size > 0
+    assert len(told) > 1
+    assert {json.loads(line)["current"] for line in told} == {0}
 
 
 # --- real commands: each look lies between two of our own, by path

@@ -112,6 +112,17 @@ async def test_a_command_is_measured_while_it_runs(heard, tmp_path):
     launched.close()
 
 
+async def test_a_total_that_the_end_does_not_fit_is_taken_back(heard, tmp_path):
+    grow = f"head -c 3000000 /dev/zero > {tmp_path}/out; sleep 0.4"
+    for total, told in ((1 << 40, None), (3_000_000, 3_000_000)):
+        launched = launch(Command(["sh", "-c", grow]))
+        async with sampling() as (sampler, _):
+            ended = await runner.run(launched, sampler, heard.report, heard.change, total=total, interval=0.05)
+        assert ended == (0, None)
+        assert heard.samples[-1].total == told
+        launched.close()
+
+
 class Lines:
     """Passes everything on, and hears nothing itself."""
 

@@ -318,6 +318,17 @@ def test_the_icon_is_told_state_and_percentage(state: Status, told: str):
 # --- how it ended, and lines of log
 
 
+def test_what_ran_before_we_came_has_no_rate_over_the_time_in_which_we_looked():
+    state = ended(State.SUCCEEDED, 0)
+    assert outcome_line(state, name="cp", joined=True) == "cp: done, 1.0 GiB, watched for 10.0 s"
+    assert LogLines("cp", joined=True).due(state) == ["cp: done, 1.0 GiB, watched for 10.0 s"]
+
+
+def test_without_a_total_what_was_last_seen_is_the_least_that_was_done():
+    state = replace(ended(State.SUCCEEDED, 0, current=GIB), total=None, fraction=None)
+    assert outcome_line(state, name="cp") == "cp: done, at least 1.0 GiB in 10.0 s"
+
+
 @pytest.mark.parametrize(
     ("state", "text"),
     [

@@ -19,6 +19,8 @@ A reader that ends and is followed by another begins a new phase.
 
 from __future__ import annotations
 
+import os
+import stat
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pollprog.probes import Target
+    from pollprog.probes.seen import Key
     from pollprog.process import Io, OpenFile, Process, ProcessTree, Stat
 
 __all__ = ["Evidence", "probe"]
@@ -65,6 +68,7 @@ class Evidence:
         self._phase = ""
         self._phases = 0
         self._last: Sample | None = None
+        self._ours = own_log()
 
     def close(self) -> None:
         """Nothing to give back: the tree is its owner's."""
@@ -113,7 +117,7 @@ class Evidence:
             files = process.again(last[2])
             return last if files == last[2] else (told, last[1], files)
         io = process.io()
-        return None if io is None else (told, io, process.files())
+        return None if io is None else (told, io, [file for file in process.files() if file.key != self._ours])
 
     def _stands(self, before: dict[Process, tuple[Stat, Io, list[OpenFile]]], activity: int) -> bool:
         """Nothing of the tree has moved since the last look, nor can a survey have: what was said holds."""
@@ -222,6 +226,16 @@ class Evidence:
         if wchar >= write_bytes:
             return Sample(wchar if wchar >= CHATTER else 0, source="wchar", bound=Bound.ESTIMATE)
         return Sample(write_bytes, source="write_bytes", bound=Bound.ESTIMATE)
+
+
+def own_log() -> Key | None:
+    """The file into which we write lines of log ourselves: what grows there is not the command's work."""
+    try:
+        info, output = os.fstat(2), os.fstat(1)
+    except OSError:
+        return None
+    shared = os.path.samestat(info, output)  # then the command's own output is in it
+    return (info.st_dev, info.st_ino) if stat.S_ISREG(info.st_mode) and not shared else None
 
 
 def stands_beside(output: OpenFile, source: OpenFile) -> bool:
