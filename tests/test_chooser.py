@@ -260,6 +260,18 @@ def test_a_process_that_becomes_another_program_is_known_by_its_new_name(knows: 
         says(chooser, "with-total")
 
 
+def test_a_process_that_has_its_new_name_before_its_new_words_is_looked_at_again(
+    knows: Callable[..., MadeUp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knows("sleep", lambda: SLEEPER)
+    with shell("sleep 60; :") as running, choosing(running.pid) as chooser:
+        wait_until(lambda: "sleep" in processes(running.pid).values())
+        with monkeypatch.context() as within_an_exec:
+            within_an_exec.setattr(Process, "argv", lambda _: [])
+            assert chooser.sample() != SLEEPER
+        assert chooser.sample() == SLEEPER
+
+
 def test_the_second_process_of_a_tool_is_a_phase_of_its_own(knows: Callable[..., MadeUp]) -> None:
     knows("sleep", lambda: SLEEPER)
     with shell("sleep 60; sleep 61; sleep 62; :") as running, choosing(running.pid) as chooser:

@@ -680,3 +680,18 @@ def test_out_of_descriptors_a_look_says_what_it_can(proc: FakeProc, monkeypatch:
     assert pids(tree) == [10, 11]
     tree.close()
     tree.root.close()
+
+
+@pytest.mark.parametrize("how", ["{}", "t = threading.Thread(target=lambda: {}); t.start(); t.join()"])
+def test_a_file_that_is_opened_between_two_looks_is_found(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "opened"
+    path.write_bytes(b"x")
+    with child() as other:
+        process = Process(other.pid)
+        for _ in range(3):
+            process.stat()
+            assert str(path) not in [process.path(file) for file in process.files()]
+        other.does(how.format(f"os.open({str(path)!r}, 0)"))
+        process.stat()
+        assert str(path) in [process.path(file) for file in process.files()]
+        process.close()

@@ -252,9 +252,12 @@ class Chooser:
         """Who knows this process, as long as it is what it is now: an exec changes its name."""
         key = process.pid, process.start, called
         if key not in self._known:
+            words = process.argv()
+            if not words:
+                return None  # within an exec a process has its new name a moment before its new words
             if len(self._known) >= MOST_SEEN:
                 self._known.clear()
-            self._known[key] = self._recognise(Command(process.argv(), executable=process.link("exe") or None))
+            self._known[key] = self._recognise(Command(words, executable=process.link("exe") or None))
         return self._known[key]
 
     def _recognise(self, command: Command) -> Tool | None:
