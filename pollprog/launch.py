@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         """Decides which bytes of a claimed stream pass on, and when."""
 
         def passing(self, data: bytes) -> bytes:
-            """Take what the command wrote; give what goes on to where the user sent it."""
+            """Take what the command wrote; give what goes on to where the user sent it. No data: none came for a while."""
 
         def end(self) -> bytes:
             """What is left to pass on when the stream has ended."""

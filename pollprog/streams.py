@@ -30,6 +30,8 @@ LONGEST = 1 << 16
 """Of a record that does not end, so many bytes are kept."""
 UNHEARD = 256
 """Records that wait for somebody who listens; of more, the oldest are let go."""
+QUIET = 0.25
+"""Seconds without a word after which a filter may let go of what it holds back."""
 SEPARATORS = re.compile(rb"[\r\n\b]+")
 
 
@@ -81,9 +83,10 @@ class Ear:
         """What comes next; nothing at the end."""
         poll = select.poll()
         poll.register(self._end, select.POLLIN)
-        while not poll.poll(DRAIN * 1000):
+        while not poll.poll(QUIET * 1000):
             if self._over.is_set():
                 return b""
+            write_all(self._stream, self._passing(b""))  # what was held back until more would come
         return os.read(self._end, 65536)
 
     def _passing(self, data: bytes | None) -> bytes:

@@ -602,8 +602,10 @@ def test_an_estimate_may_be_a_little_above_the_total(
     bound: Bound, believed: bool, knows: Callable[..., MadeUp], caplog: pytest.LogCaptureFixture
 ) -> None:
     knows("sleep", lambda: Sample(1050, 1000, source="sleeper", bound=bound))
-    with shell("sleep 60; :") as running, choosing(running.pid, total=1000) as chooser:
-        sample = says(chooser, "sleeper")
+    with shell("sleep 60; :") as running:
+        wait_until(lambda: "sleep" in processes(running.pid).values())  # else evidence speaks first
+        with choosing(running.pid, total=1000) as chooser:
+            sample = says(chooser, "sleeper")
     assert (sample.total == 1000) is believed
     assert len(warnings_in(caplog)) == (not believed)
 
@@ -612,8 +614,10 @@ def test_a_tool_that_counts_something_else_has_its_own_total(
     knows: Callable[..., MadeUp], caplog: pytest.LogCaptureFixture
 ) -> None:
     knows("sleep", lambda: Sample(70, 90, unit=Unit.ITEMS, source="sleeper"))
-    with shell("sleep 60; :") as running, choosing(running.pid, total=50) as chooser:
-        assert says(chooser, "sleeper").total == 90
+    with shell("sleep 60; :") as running:
+        wait_until(lambda: "sleep" in processes(running.pid).values())
+        with choosing(running.pid, total=50) as chooser:
+            assert says(chooser, "sleeper").total == 90
     assert warnings_in(caplog) == []
 
 
