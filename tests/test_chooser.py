@@ -243,7 +243,7 @@ def test_while_a_tool_has_nothing_to_say_evidence_speaks(knows: Callable[..., Ma
 
 def test_when_the_process_of_a_tool_ends_evidence_speaks_again(knows: Callable[..., MadeUp]) -> None:
     tool = knows("cat", lambda: TOTAL)
-    with shell("cat; read line < /dev/zero") as running, choosing(running.pid) as chooser:
+    with shell("cat; exec tail -f /dev/null") as running, choosing(running.pid) as chooser:
         says(chooser, "with-total")
         running.stdin.close()
         says(chooser, "evidence:")
@@ -364,18 +364,46 @@ def test_a_plugin_that_cannot_be_imported_is_left_out(
     assert line.startswith("the probe sleep is dropped: ModuleNotFoundError: ")
 
 
+@pytest.mark.parametrize(
+    "script", ["cat; exec tail -f /dev/null", "exec 3<&0; cat <&3 & exec tail -f /dev/null"], ids=["reaped", "a zombie"]
+)
 def test_a_probe_whose_process_has_ended_is_no_failure(
-    knows: Callable[..., MadeUp], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    script: str, knows: Callable[..., MadeUp], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tool = knows("cat", lambda: SLEEPER)
-    with shell("cat; read line < /dev/zero") as running, choosing(running.pid) as chooser:
+    with shell(script) as running, choosing(running.pid) as chooser:
         says(chooser, "sleeper")
         monkeypatch.setattr(chooser_module, "LOOK_AGAIN", 3600.0)  # so that its probe is still looked at
         tool.probes[0].act = lambda: os.readlink("/proc/no such process")  # as one that looks into /proc does
+        pid = tool.probes[0].target.process.pid
         end_of(running.pid, "cat")
+        wait_until(lambda: "3" in script or not os.path.exists(f"/proc/{pid}"))
         says(chooser, "evidence:")
     assert tool.probes[0].looks >= 2
     assert warnings_in(caplog) == []
+
+
+def test_a_probe_that_finds_no_process_is_no_failure(
+    knows: Callable[..., MadeUp], caplog: pytest.LogCaptureFixture
+) -> None:
+    tool = knows("sleep", raising(ProcessLookupError("gone")))
+    with shell("sleep 60; :") as running, choosing(running.pid) as chooser:
+        wait_until(lambda: "sleep" in processes(running.pid).values())
+        says(chooser, "evidence:")
+        tool.probes[0].act = lambda: SLEEPER
+        says(chooser, "sleeper")
+    assert warnings_in(caplog) == []
+
+
+def test_of_very_many_processes_not_all_are_remembered(
+    knows: Callable[..., MadeUp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chooser_module, "MOST_SEEN", 1)
+    knows("sleep", lambda: SLEEPER)
+    with shell("sleep 60; :") as running, choosing(running.pid) as chooser:
+        says(chooser, "sleeper")
+        assert [chooser.sample() for _ in range(3)] == [SLEEPER] * 3
+        assert len(chooser._known) == 1
 
 
 def test_evidence_that_fails_is_left_out_as_well(
