@@ -311,7 +311,15 @@ def cases(s: Path, shm: Path) -> Iterator[Case]:
     yield Case("cp (ext4)", ["cp", f"{s}/big", f"{out}"], "cp", file_size(out), remove=[out])
     yield Case("cat > (ext4)", ["sh", "-c", f"exec cat {s}/big > {out}"], "cat", file_size(out), remove=[out])
     yield Case("cp (to tmpfs)", ["cp", f"{s}/big", f"{shm}/out"], "cp", file_size(shm / "out"), remove=[shm / "out"])
-    yield Case("cp -r", ["cp", "-r", f"{s}/tree", f"{out}"], "cp", lambda: tree_size(out), remove=[out])
+    into = s / "into"
+    into.mkdir()
+    yield Case(
+        "cp -r",
+        ["cp", "-r", f"{s}/tree", f"{s}/big", f"{s}/mid", f"{into}"],
+        "cp",
+        lambda: tree_size(into),
+        remove=[into],
+    )
     yield Case(
         "dd bs=1M",
         ["dd", f"if={s}/big", f"of={out}", "bs=1M", "oflag=dsync", "count=2k"],
@@ -327,11 +335,16 @@ def cases(s: Path, shm: Path) -> Iterator[Case]:
         remove=[out],
     )
     tar = s / "out.tar"
-    yield Case(
-        "tar c", ["tar", "cf", f"{tar}", f"{s}/tree", f"{s}/mid"], "tar", file_size(tar), remove=[tar]
-    )
+    yield Case("tar c", ["tar", "cf", f"{tar}", f"{s}/tree", f"{s}/mid"], "tar", file_size(tar), remove=[tar])
     tgz = s / "out.tgz"
-    yield Case("tar cz", ["tar", "czf", f"{tgz}", f"{s}/tree/d0", f"{s}/tree/d1", f"{s}/tree/d2"], "tar", file_size(tgz), cpu_bound=True, remove=[tgz])
+    yield Case(
+        "tar cz",
+        ["tar", "czf", f"{tgz}", f"{s}/tree/d0", f"{s}/tree/d1", f"{s}/tree/d2"],
+        "tar",
+        file_size(tgz),
+        cpu_bound=True,
+        remove=[tgz],
+    )
     (s / "x").mkdir()
     yield Case(
         "tar x", ["tar", "xf", f"{s}/tree.tar", "-C", f"{s}/x"], "tar", lambda: tree_size(s / "x"), remove=[s / "x"]
