@@ -219,7 +219,7 @@ class Channel:
 
     def _status(self) -> Status:
         now, slot, outcome = self.clock(), self._slot, self._outcome
-        told = slot.tell(now, over=outcome is not None)
+        told = slot.tell(now)
         sample = told or Sample(0)
         current = None if told is None else told.current
         if outcome is not None and outcome.state is State.SUCCEEDED and sample.total is not None:

@@ -79,8 +79,8 @@ class Slot:
 
     # -- what is told
 
-    def tell(self, now: float, *, over: bool = False) -> Sample | None:
-        """What readers are told at this moment, within rules 4 and 5; None before the first sample. `over`: for the last time."""
+    def tell(self, now: float) -> Sample | None:
+        """What readers are told at this moment, within rules 4 and 5; None before the first sample."""
         new = self._newest
         if new is None:
             return None
@@ -92,14 +92,14 @@ class Slot:
         elif self._turned:
             self._begin_phase(new)
         else:
-            bound = self._within_phase(new, self._told, now, over=over)
+            bound = self._within_phase(new, self._told, now)
             finishing = finishing if bound is new else bound is self._told and self.finishing
             new = bound
         self._turned, self.finishing = False, finishing
         self._told = new if new.phase == self._phase else replace(new, phase=self._phase)
         return self._told
 
-    def _within_phase(self, new: Sample, told: Sample, now: float, *, over: bool) -> Sample:
+    def _within_phase(self, new: Sample, told: Sample, now: float) -> Sample:
         falls, smaller = new.current < told.current, False
         if new.total is not None and told.total is not None:
             smaller = new.current * told.total < told.current * new.total
@@ -107,20 +107,18 @@ class Slot:
             self._held_since = None
             return new
         same = new.source == told.source
+        if same and not falls:  # the total has grown, and that is told as it is: a total in between would be invented
+            self._held_since = None
+            return new
         if not same and not smaller and told.total is not None and new.total is not None:
             self._begin_phase(new)  # as far as was told, on another scale
             return new
         if self._held_since is None:
             self._held_since = now
-        grows = same and not falls
-        if now - self._held_since >= HOLD or (over and grows):
+        if now - self._held_since >= HOLD:
             self._held_since = None
-            if not grows:
-                self._begin_phase(new)
+            self._begin_phase(new)
             return new
-        if grows:
-            assert told.total is not None
-            return replace(new, total=new.current * told.total // told.current)
         if told.total is None and new.total is not None and new.total > told.current:
             return replace(told, total=new.total)
         return told
