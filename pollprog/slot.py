@@ -103,11 +103,9 @@ class Slot:
         falls, smaller = new.current < told.current, False
         if new.total is not None and told.total is not None:
             smaller = new.current * told.total < told.current * new.total
-        if not falls and not smaller:
-            self._held_since = None
-            return new
         same = new.source == told.source
-        if same and not falls:  # the total has grown, and that is told as it is: a total in between would be invented
+        # A total that has grown under its source is told as it is: one in between would be invented.
+        if not falls and (same or not smaller):
             self._held_since = None
             return new
         if not same and not smaller and told.total is not None and new.total is not None:
