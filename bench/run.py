@@ -26,7 +26,11 @@ def main() -> int:
         print(f"=== {name}: exit status {status}, {time.monotonic() - began:.0f} s", flush=True)
         if status:
             failed.append(name)
-    print(f"\nfailed, or missed a goal: {', '.join(failed)}" if failed else "\nnone failed; the tables say which goals were met")
+    print(
+        f"\nfailed, or missed a goal: {', '.join(failed)}"
+        if failed
+        else "\nnone failed; the tables say which goals were met"
+    )
     return 1 if failed else 0
 
 
