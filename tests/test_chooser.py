@@ -476,7 +476,7 @@ def test_the_probe_that_the_user_named_comes_first(knows: Callable[..., MadeUp])
 
 def test_what_the_user_named_is_alone_also_while_it_has_nothing_to_say(tmp_path: Any) -> None:
     out = tmp_path / "out"
-    script = f"read line; echo 12345 > {out}; read line"
+    script = f"read line; echo 12345 > {out}.new; mv {out}.new {out}; read line"  # whole from the first
     with shell(script) as running, choosing(running.pid, named=f"filesize:{out}") as chooser:
         assert [chooser.sample() for _ in range(3)] == [None] * 3
         running.stdin.write(b"go\n")

@@ -23,6 +23,12 @@ sys.meta_path.insert(0, Broken())
 for name in [name for name in sys.modules if name == os.environ["BROKEN_MODULE"]]:
     del sys.modules[name]
 """
+NO_THREADS = """
+import _thread
+def refuse(*_, **__):
+    raise RuntimeError("can't start new thread")  # as the interpreter does where memory or a limit forbids it
+_thread.start_new_thread = refuse
+"""
 OURS = ["foreground", "status", "wording", "terminal", "streams", "process", "probes.evidence", "probes.dd", "channel"]
 
 
@@ -58,16 +64,18 @@ def test_with_a_broken_module_the_command_runs_and_its_exit_status_is_ours(
 
 
 @pytest.mark.parametrize("probe", [[], ["--probe", "dd"]], ids=["evidence", "a claimed stream"])
-def test_without_memory_for_a_thread_the_command_runs_to_its_end(probe: list[str]) -> None:
-    line = f"ulimit -v 20480; exec {sys.executable} -m pollprog run {' '.join(probe)} -- "
+def test_where_no_thread_can_be_started_the_command_runs_to_its_end(tmp_path: Path, probe: list[str]) -> None:
+    (tmp_path / "sitecustomize.py").write_text(NO_THREADS)
     ran = subprocess.run(
-        ["sh", "-c", line + "sh -c 'echo a >&2; sleep 0.5; echo b >&2; exit 7'"],
+        [*POLLPROG, *probe, "--", "sh", "-c", "echo a >&2; sleep 0.5; echo b >&2; exit 7"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
         start_new_session=True,
     )
     assert ran.returncode == 7
     assert [line for line in ran.stderr.splitlines() if not line.startswith("pollprog:")] == ["a", "b"]
+    assert "can't start new thread" in ran.stderr
 
 
 def test_a_fault_is_not_told_to_a_reader_that_never_reads(broken) -> None:
