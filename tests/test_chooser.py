@@ -720,7 +720,7 @@ def test_a_probe_that_raises_when_it_is_closed_leaves_nothing_open(knows: Callab
         wait_until(lambda: list(processes(running.pid).values()).count("sleep") == 2)
         before = descriptors()
         with choosing(running.pid) as chooser:
-            says(chooser, "sleeper")
+            wait_until(lambda: chooser.sample() is not None and len(tool.probes) == 2)
             first, second = tool.probes
             first.close = raising(SystemExit())  # type: ignore[method-assign] # a bad one
         assert descriptors() == before
