@@ -3,25 +3,69 @@
 ::
 
     PollprogError
-    ├── UsageError            what was typed is wrong; exit status 2
-    ├── CommandNotFound       nothing of that name; exit status 127
-    ├── CommandNotExecutable  it is there and cannot be run; exit status 126
-    ├── ProcessError          a process that cannot be watched: gone, a kernel thread, another user's
-    └── CopyError             our own loop could not finish; says how far it came
-        └── Cancelled         because somebody asked it to stop
+    ├── UsageError              what was typed is wrong; exit status 2
+    │   └── ConfigurationError  the configuration file is wrong; names the line
+    ├── CommandNotFound         nothing of that name; exit status 127
+    ├── CommandNotExecutable    it is there and cannot be run; exit status 126
+    ├── ProcessError            a process that cannot be watched: gone, a kernel thread, another user's
+    ├── Busy                    a call runs on this handle already
+    ├── Unreachable             nobody, or a stranger, at this address; exit status 1, as for all below
+    │   └── ConnectionLost      there was somebody
+    ├── ProtocolError           what the other side said is no message of ours
+    └── OperationError          what was asked for could not be done
+        ├── PathNotAbsolute, NoSuchFile, PermissionDenied, IsDirectory, NotDirectory, NotAFile, SameFile, DestinationExists
+        ├── OperationFailed     it began, and could not be finished; says how far it came
+        │   ├── NoSpace         the file system, or the quota, is full
+        │   └── Cancelled       because somebody asked it to stop
+        ├── CommandFailed       the command behind the operation ended badly
+        ├── NoSuchJob, JobExists, JobOver, TooBusy
+        ├── InternalError       a fault of pollprog's own, or of somebody's operation; exit status 125
+        └── MethodNotFound, InterfaceNotFound, InvalidParameter, MethodNotImplemented, ExpectedMore
 
-The text of each is one line, for a person, and says what to do.
+The text of each is one line, for a person, and says what to do. The annotations of a class are its parameters: attributes in
+Python, and typed parameters where the error crosses the wire.
 """
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = [
+    "Busy",
     "Cancelled",
+    "CommandFailed",
     "CommandNotExecutable",
     "CommandNotFound",
+    "ConfigurationError",
+    "ConnectionLost",
     "CopyError",
+    "DestinationExists",
+    "ExpectedMore",
+    "InterfaceNotFound",
+    "InternalError",
+    "InvalidParameter",
+    "IsDirectory",
+    "JobExists",
+    "JobOver",
+    "MethodNotFound",
+    "MethodNotImplemented",
+    "NoSpace",
+    "NoSuchFile",
+    "NoSuchJob",
+    "NotAFile",
+    "NotDirectory",
+    "OperationError",
+    "OperationFailed",
+    "PathNotAbsolute",
+    "PermissionDenied",
     "PollprogError",
     "ProcessError",
+    "ProtocolError",
+    "SameFile",
+    "TooBusy",
+    "Unreachable",
     "UsageError",
 ]
 
@@ -32,11 +76,20 @@ class PollprogError(Exception):
     exit_status = 125
     """What ``pollprog`` exits with when this reaches the command line."""
 
+    def __init__(self, message: str = "", **parameters: Any) -> None:
+        super().__init__(message)
+        for name, value in parameters.items():
+            setattr(self, name, value)
+
 
 class UsageError(PollprogError):
     """What was typed, or passed, is not something that can be asked for."""
 
     exit_status = 2
+
+
+class ConfigurationError(UsageError):
+    """The configuration file says something that cannot be. The text names the file and the line."""
 
 
 class CommandNotFound(PollprogError):
@@ -55,17 +108,174 @@ class ProcessError(PollprogError):
     """A process that cannot be watched: it is gone, is the kernel's own, or belongs to somebody else."""
 
 
-class CopyError(PollprogError):
-    """A copy that could not be finished. ``written`` is how many bytes had been copied by then."""
+class Busy(PollprogError):
+    """A call runs on this handle already."""
+
+
+class Unreachable(PollprogError):
+    """Nobody answers at this address, or somebody who is not pollprog."""
+
+    exit_status = 1
+    address: str = ""
+
+
+class ConnectionLost(Unreachable):
+    """The connection ended before the reply came."""
+
+
+class ProtocolError(PollprogError):
+    """What the other side sent is not a message that can follow."""
 
     exit_status = 1
 
-    def __init__(self, message: str, *, written: int = 0) -> None:
-        super().__init__(message)
-        self.written = written
+
+# --- what operations answer with
 
 
-class Cancelled(CopyError):
-    """A copy that stopped because it was asked to."""
+class OperationError(PollprogError):
+    """What was asked for could not be done."""
+
+    exit_status = 1
+
+
+class PathNotAbsolute(OperationError):
+    """A path that begins elsewhere than at the root would mean another file for each who reads it."""
+
+    path: str = ""
+
+
+class NoSuchFile(OperationError):
+    """There is nothing of that name, or no directory in which it could be."""
+
+    path: str = ""
+
+
+class PermissionDenied(OperationError):
+    """The file, or a directory on the way there, is closed to us."""
+
+    path: str = ""
+
+
+class IsDirectory(OperationError):
+    """A directory stands where a file was asked for."""
+
+    path: str = ""
+
+
+class NotDirectory(OperationError):
+    """Something else stands where a directory was asked for."""
+
+    path: str = ""
+
+
+class NotAFile(OperationError):
+    """It is a FIFO, a socket or a device, where a file with an end was asked for."""
+
+    path: str = ""
+
+
+class SameFile(OperationError):
+    """Source and destination are one file."""
+
+    source: str = ""
+    destination: str = ""
+
+
+class DestinationExists(OperationError):
+    """Something has that name already, and nobody said that it may be replaced."""
+
+    path: str = ""
+
+
+class OperationFailed(OperationError):
+    """It began, and could not be finished."""
+
+    path: str = ""
+    """The file that it failed at."""
+    errno: str = ""
+    """What the kernel said, as in ``EIO``; empty if it was not the kernel."""
+    offset: int = 0
+    """Where in the destination the first byte was written."""
+    written: int = 0
+    """How many bytes had been written by then, from `offset` on. A file that the call had made itself is gone again."""
+
+
+CopyError = OperationFailed
+
+
+class NoSpace(OperationFailed):
+    """The file system, or the quota, is full."""
+
+
+class Cancelled(OperationFailed):
+    """It stopped because it was asked to."""
 
     exit_status = 130
+
+
+class CommandFailed(OperationError):
+    """The command behind an operation ended with another status than 0."""
+
+    exit: int | None = None
+    """Its exit code; None if a signal ended it, or nobody knows."""
+    signal: int | None = None
+    output: str = ""
+    """The last of what it printed."""
+
+
+class NoSuchJob(OperationError):
+    """There is no job of that id, or none that the caller may see."""
+
+    job: str = ""
+
+
+class JobExists(OperationError):
+    """Another job has that id."""
+
+    job: str = ""
+
+
+class JobOver(OperationError):
+    """The job has ended, and cannot be paused, resumed or cancelled any more."""
+
+    job: str = ""
+
+
+class TooBusy(OperationError):
+    """As many jobs run, or as many connections are open, as may be."""
+
+    limit: int = 0
+
+
+class InternalError(OperationError):
+    """A fault of pollprog's own, or of somebody's operation. The daemon's log says more."""
+
+    exit_status = 125
+
+
+class MethodNotFound(OperationError):
+    """There is no method of that name."""
+
+    method: str = ""
+
+
+class InterfaceNotFound(OperationError):
+    """There is no interface of that name."""
+
+    interface: str = ""
+
+
+class InvalidParameter(OperationError):
+    """A parameter is missing, unknown, or of another type than it has to be."""
+
+    parameter: str = ""
+
+
+class MethodNotImplemented(OperationError):
+    """The method is described, and cannot be called here."""
+
+    method: str = ""
+
+
+class ExpectedMore(OperationError):
+    """The method answers with several messages, and has to be called so."""
