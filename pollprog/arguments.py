@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 
 from pollprog import __version__
 from pollprog.errors import UsageError
@@ -146,11 +147,8 @@ def showing(command: argparse.ArgumentParser, *, machine: bool = True) -> None:
 
 
 def seconds(text: str) -> float:
-    """An interval: a number of seconds, 0.1 or more."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
+    """An interval: a number of seconds, 0.1 or more, in plain digits."""
+    number = float(text) if re.fullmatch(r"[0-9]+\.?[0-9]*|\.[0-9]+", text) else 0.0
     if not 0.1 <= number <= 86400:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 86400")
     return number
@@ -161,7 +159,7 @@ def descriptor(text: str) -> int:
     import fcntl
 
     try:
-        number = int(text)
+        number = int(text) if text.isascii() and text.isdigit() else -1
         writable = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
     except (ValueError, OSError, OverflowError):
         writable = False

@@ -79,6 +79,20 @@ def test_what_cannot_be_asked_for_is_told_with_where_to_look(words, reason):
         parse(words.split())
 
 
+@pytest.mark.parametrize(
+    "word", ["1_0", "\uff12", "\u0662", " 1", "1 ", "+1", "-1", "1e1", "inf", "nan", "", "0x2", "²", "1\n"]
+)
+def test_only_plain_digits_are_a_number(word):
+    for option, reason in (("--interval", "not a number of seconds"), ("--progress-fd", "not a descriptor open")):
+        with pytest.raises(UsageError, match=reason):
+            parse(["run", f"{option}={word}", "x"])
+
+
+@pytest.mark.parametrize(("word", "seconds"), [("1", 1), ("0.25", 0.25), (".5", 0.5), ("2.", 2), ("007", 7)])
+def test_seconds_may_have_a_fraction(word, seconds):
+    assert parse(["top", "--interval", word]).interval == seconds
+
+
 def test_a_descriptor_that_cannot_be_written_to_is_refused():
     with open(os.devnull, "rb") as file, pytest.raises(UsageError, match="not a descriptor open for writing"):
         parse(["run", "--progress-fd", str(file.fileno()), "x"])
