@@ -126,6 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
         os.set_inheritable(arguments.progress_fd, False)  # noqa: FBT003 # it takes no keyword
     held = signals.hold()
     launched = launch(command, mask=held.mask)
+    signals.pass_on_early(held, launched)
     if launched.ends:
         from pollprog import streams
 

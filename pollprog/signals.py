@@ -18,7 +18,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pollprog.launch import Launched
 
-__all__ = ["LEAVING", "Held", "die_by", "hold", "pass_on", "sent_by_terminal", "stop_ourselves", "wait"]
+__all__ = [
+    "LEAVING",
+    "Held",
+    "die_by",
+    "hold",
+    "pass_on",
+    "pass_on_early",
+    "sent_by_terminal",
+    "stop_ourselves",
+    "wait",
+]
 
 FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS}
 UNCATCHABLE = {signal.SIGKILL, signal.SIGSTOP}
@@ -89,6 +99,15 @@ def pass_on(info: signal.struct_siginfo, launched: Launched) -> bool:
     if number == signal.SIGCONT and not launched.is_stopped():
         return False
     return launched.send(number)
+
+
+def pass_on_early(held: Held, launched: Launched) -> None:
+    """Pass on what came between `hold` and the command's start: whoever sent it, the command was not there to get it."""
+    while (info := wait(held, 0)) is not None:
+        if info.si_signo != signal.SIGCHLD:
+            launched.send(info.si_signo)
+        if info.si_signo == signal.SIGTSTP:
+            stop_ourselves()
 
 
 def terminal_is_there() -> bool:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
+import time
+from typing import TYPE_CHECKING
 
 import pytest
 from children import wait_until
-from terminals import BIN, COUNTING, Counting, Terminal, session, shell, started
+from terminals import BIN, COUNTING, ENVIRONMENT, POLLPROG, Counting, Terminal, session, shell, started
 
 from pollprog import signals
 from pollprog.launch import Command, is_stopped, launch
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SENT = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGALRM", "SIGWINCH", "SIGRTMIN", "SIGTERM"]
 
@@ -253,3 +259,85 @@ os.kill(os.getpid(), signal.SIGUSR2)
 """
     done = subprocess.run([BIN / "python", "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.returncode) == ("[] set() SIG_DFL\n", -signal.SIGUSR2), done.stderr
+
+
+# --- before anything has begun
+
+MODULES = {
+    "run": ["argparse", "pollprog.cli", "pollprog.launch"],
+    "attach": ["argparse", "pollprog.signals"],
+    "copy": ["argparse", "pollprog.signals"],
+    "top": ["argparse", "pollprog.top", "psutil", "trio"],
+    "probes": ["argparse", "pollprog.probes.dd"],
+    "completion": ["argparse", "shtab"],
+}
+"""By command, what it imports before it holds any signal."""
+WORDS = {
+    "run": ["run", "touch", "begun"],
+    "attach": ["attach", "1"],
+    "copy": ["copy", "nothing", "begun"],
+    "top": ["top"],
+    "probes": ["probes"],
+    "completion": ["completion", "bash"],
+}
+AT_IMPORT = """
+import os, signal, sys
+class Watching:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["WATCHED_MODULE"]:
+            {}
+sys.meta_path.insert(0, Watching())
+"""
+
+
+def at_import(folder: Path, act: str) -> dict[str, str]:
+    """An environment in which this is done when the module that WATCHED_MODULE names is about to be imported."""
+    (folder / "sitecustomize.py").write_text(AT_IMPORT.format(act))
+    return {**ENVIRONMENT, "PYTHONPATH": str(folder), "WATCHED_MODULE": "pollprog.cli"}
+
+
+@pytest.mark.parametrize("command", WORDS)
+@pytest.mark.parametrize("door", [[POLLPROG], [sys.executable, "-m", "pollprog"]], ids=["script", "module"])
+def test_ctrl_c_while_we_are_being_imported_ends_us_without_a_word_and_nothing_is_started(command, door, tmp_path):
+    environment = at_import(tmp_path, "os.kill(os.getpid(), signal.SIGINT)")
+    words = [*door, *WORDS[command]]
+    for module in MODULES[command]:
+        environment["WATCHED_MODULE"] = module
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=environment, cwd=tmp_path)
+        assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", ""), module
+    assert os.listdir(tmp_path) == ["sitecustomize.py"]
+
+
+@pytest.mark.parametrize("command", WORDS)
+def test_ctrl_c_at_whatever_moment_of_a_start_is_no_fault(command, tmp_path):
+    environment = at_import(tmp_path, "open(os.environ['PYTHONPATH'] + '/begun', 'w').close()")
+    words = ["run", "--progress", "none", "sleep", "600"] if command == "run" else WORDS[command]
+    for _ in range(6):
+        with started(*words, env=environment, cwd=tmp_path) as process:
+            wait_until((tmp_path / "begun").exists)
+            time.sleep(random.uniform(0, 0.15))  # any moment will do: what is said below holds for each
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        (tmp_path / "begun").unlink()
+        assert "Traceback" not in errors
+        assert "fault" not in errors
+        ends_by_itself = command in ("copy", "probes", "completion")
+        assert ends_by_itself or process.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
+
+
+def test_where_ctrl_c_is_ignored_on_our_behalf_it_stays_so(tmp_path):
+    environment = at_import(tmp_path, "os.kill(os.getpid(), signal.SIGINT)")
+    done = shell("trap '' INT; exec pollprog run echo words", env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "words\n", "")
+
+
+def test_what_is_typed_just_before_the_command_starts_reaches_it(terminal, tmp_path):
+    text = "from pollprog import launch, signals\nfind = launch.resolve\ndef resolve(name):\n"
+    text += (
+        "    print('now', flush=True)\n    while 2 not in signals.signal.sigpending(): pass\n    return find(name)\n"
+    )
+    (tmp_path / "sitecustomize.py").write_text(f"{text}launch.resolve = resolve\n")
+    terminal.run("pollprog", "run", "sleep", "600", environment={"PYTHONPATH": str(tmp_path)})
+    terminal.wait(lambda rows: "now" in rows)
+    terminal.type("\x03")
+    assert terminal.wait_end() == -signal.SIGINT
