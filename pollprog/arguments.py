@@ -11,6 +11,7 @@ import re
 
 from pollprog import __version__
 from pollprog.errors import UsageError
+from pollprog.output import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """What is wrong with the command line."""
         raise UsageError(f"{message}; see {self.prog} --help")
+
+    def _print_message(self, message: str, file: object = None) -> None:  # noqa: ARG002 # there is one place for it
+        """Help and version; what is wrong is told by `error`."""
+        show(message)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -12,6 +12,7 @@ from pollprog import ending, signals, tools
 from pollprog.arguments import completion, parse
 from pollprog.errors import PollprogError, UsageError
 from pollprog.launch import Command, launch
+from pollprog.output import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,17 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; the exit status."""
     occupy_streams()
     try:
-        try:
-            arguments = parse(sys.argv[1:] if argv is None else argv)
-            return COMMANDS[arguments.command](arguments)
-        finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+        arguments = parse(sys.argv[1:] if argv is None else argv)
+        return COMMANDS[arguments.command](arguments)
     except PollprogError as error:
         say(str(error))
         return error.exit_status
     except BrokenPipeError:
-        forget_output()
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         signals.die_by(signal.SIGINT)
@@ -52,7 +48,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # one line for the user; the rest for who looks for the fault
         if os.environ.get("POLLPROG_DEBUG"):
             raise
-        forget_output()
         say(f"a fault of pollprog's own: {described(error)}")
         return ending.OURS
 
@@ -60,24 +55,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def occupy_streams() -> None:
     """Where the user closed a stream, put something there, lest a descriptor of ours is taken for it.
 
-    The command does not inherit it, and finds the stream closed.
+    The command does not inherit it, and finds the stream closed; and so do we, who cannot write to standard output then.
     """
     for stream in range(3):
         try:
             os.fstat(stream)
         except OSError:
             try:
-                os.open(os.devnull, os.O_RDWR)
+                os.open(os.devnull, os.O_RDONLY if stream == 1 else os.O_RDWR)
             except OSError:  # a rescue system without /dev
                 os.open("/", os.O_RDONLY)
-
-
-def forget_output() -> None:
-    """Nobody takes what we print: let the interpreter not try again when it ends."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    except OSError:
-        pass
 
 
 def say(text: str) -> None:
@@ -313,13 +300,13 @@ def list_probes(arguments: argparse.Namespace) -> int:
         if name not in tools.PROBES:
             tools.check(name)
         text = (importlib.import_module(tools.PROBES[name]).__doc__ or "").strip().replace("``", "")
-        print(text if arguments.name else f"{name:10} {text.splitlines()[0]}")
+        show(f"{text}\n" if arguments.name else f"{name:10} {text.splitlines()[0]}\n")
     return 0
 
 
 def print_completion(arguments: argparse.Namespace) -> int:
     """``pollprog completion``."""
-    print(completion(arguments.shell))
+    show(completion(arguments.shell) + "\n")
     return 0
 
 

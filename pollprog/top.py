@@ -15,10 +15,10 @@ What is looked at narrows in three steps, so that a machine full of idle process
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -34,6 +34,7 @@ from pollprog.channel import Channel, Clock
 from pollprog.display import Display
 from pollprog.ending import OURS
 from pollprog.hearing import Hearing
+from pollprog.output import show
 from pollprog.probes.chooser import Chooser
 from pollprog.process import KERNEL_THREAD, Process, ProcessTree, parse_io, parse_stat
 from pollprog.sampler import Sampler
@@ -314,10 +315,9 @@ def table(rows: Sequence[tuple[Job, Status]], *, room: int, unicode: bool, colou
         cells += [amount_of(status), speed_of(status)] if wide else []
         cells += [standing_of(status, short=short)]
         grid.add_row(*(Text(cell) for cell in cells), style="yellow" if status.stalled else None)
-    console = Console(width=room, color_system="standard" if colour else None, force_terminal=colour)
-    with console.capture() as capture:
-        console.print(grid)
-    return [line.rstrip() for line in capture.get().rstrip("\n").split("\n")]
+    page = io.StringIO()
+    Console(file=page, width=room, color_system="standard" if colour else None, force_terminal=colour).print(grid)
+    return [line.rstrip() for line in page.getvalue().rstrip("\n").split("\n")]
 
 
 def main(*, once: bool, interval: float) -> int:
@@ -367,8 +367,7 @@ async def _main(held: Held, *, as_json: bool, interval: float) -> int:
         print_json(top)
     else:
         lines = top.lines(shutil.get_terminal_size((100, 24)).columns, **look)
-        sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
-    sys.stdout.flush()
+        show("".join(f"{line}\n" for line in lines))
     return 0
 
 
@@ -378,6 +377,8 @@ def print_json(top: Top) -> None:
     for job, status in rows:
         line = msgspec.json.decode(wording.json_line(status))
         line |= {"pid": job.found.pid, "command": wording.clean(job.command)}
-        sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
+        show(msgspec.json.encode(line) + b"\n")
+    errors = terminal.LineWriter(2)
     for note in top.notes(rows):
-        print(f"pollprog: {note}", file=sys.stderr)
+        errors.write_last(f"pollprog: {note}")
+    errors.close()

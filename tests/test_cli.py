@@ -343,12 +343,6 @@ def test_a_reader_of_our_own_words_may_go_away():
     assert done.stderr in ("141\n", "0\n")
 
 
-def test_words_that_find_no_room_are_told_in_one_line():
-    done = shell("pollprog completion bash > /dev/full")
-    assert done.returncode == 125
-    assert re.fullmatch(r"pollprog: a fault of pollprog's own: OSError: .*No space left on device\n", done.stderr)
-
-
 def test_ctrl_c_before_anything_has_begun_ends_us_without_a_word():
     code = "import os, signal, sys; from pollprog import cli; cli.parse = lambda _: os.kill(os.getpid(), 2); sys.exit(cli.main([]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -16,7 +16,7 @@ import trio
 from children import PATIENCE, as_nobody, child, descriptors, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from terminals import POLLPROG, Terminal, pollprog
+from terminals import POLLPROG, Terminal, pollprog, shell
 from wcwidth import wcwidth
 
 from pollprog import top
@@ -404,7 +404,20 @@ def test_without_a_terminal_the_table_is_printed_once_as_plain_text(big):
         wait_until(found)
 
 
-async def test_who_has_nothing_to_see_is_told_so_and_what_is_hidden(big, capsys):
+@pytest.mark.parametrize("words", ["top", "top --json"])
+def test_a_table_that_finds_no_room_is_told_in_one_line(words, big):
+    def told() -> bool:
+        full, closed = (shell(f"pollprog {words} >{where}") for where in ("/dev/full", "&-"))
+        assert "fault" not in full.stderr + closed.stderr
+        return "cannot write to standard output: No space left on device" in full.stderr and (
+            "cannot write to standard output: Bad file descriptor" in closed.stderr
+        )
+
+    with running(*slow(big)):
+        wait_until(told)
+
+
+async def test_who_has_nothing_to_see_is_told_so_and_what_is_hidden(big, capfd):
     with running(*slow(big)) as working, as_nobody():
         async with looking() as seen:
             await until(lambda: seen._hidden)
@@ -415,7 +428,7 @@ async def test_who_has_nothing_to_see_is_told_so_and_what_is_hidden(big, capsys)
             assert seen.lines(100, unicode=True, colour=False)[-1] == hidden
             assert len(seen.lines(30, unicode=True, colour=False)[-1]) < 30
             top.print_json(seen)
-    assert f"pollprog: {hidden}" in capsys.readouterr().err.splitlines()
+    assert f"pollprog: {hidden}" in capfd.readouterr().err.splitlines()
 
 
 def test_if_the_processes_cannot_be_found_it_says_so():
