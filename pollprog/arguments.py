@@ -101,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
     show_top.add_argument("--interval", type=seconds, metavar="S", help="seconds between two looks (default 1)")
 
     copy = add("copy", "copy a file with our own loop: all of it, or nothing, under the name you give")
-    for name, text in (("source", "file to copy"), ("destination", "name of the copy")):
+    for name, text in (("source", "file to copy"), ("destination", "name of the copy, or folder that it goes to")):
         word = copy.add_argument(name, metavar=name.upper(), help=text)
         word.complete = FILES  # type: ignore[attr-defined] # as above
     copy.add_argument("--force", action="store_true", help="replace what has that name")

@@ -270,7 +270,7 @@ def copy(arguments: argparse.Namespace) -> int:
     try:
         foreground.copy(
             arguments.source,
-            arguments.destination,
+            destination_of(arguments.source, arguments.destination),
             held,
             options_of(arguments),
             force=arguments.force,
@@ -282,6 +282,11 @@ def copy(arguments: argparse.Namespace) -> int:
             signals.die_by(signal.SIGINT)
         return error.exit_status
     return 0
+
+
+def destination_of(source: str, typed: str) -> str:
+    """The name of the copy: in a folder that is there, the source's own, as cp has it."""
+    return os.path.join(typed, os.path.basename(source.rstrip("/"))) if os.path.isdir(typed) else typed
 
 
 def show_top(arguments: argparse.Namespace) -> int:

@@ -349,6 +349,23 @@ def test_a_copy_is_the_whole_file_with_what_was_asked_for(tmp_path):
     assert os.stat(tmp_path / "b").st_mtime == 2_000_000
 
 
+def test_a_copy_into_a_folder_has_the_name_of_its_source(tmp_path):
+    (tmp_path / "from" / "a").mkdir(parents=True)
+    (tmp_path / "to" / "taken").mkdir(parents=True)
+    for name in ("one", "two", "taken"):
+        (tmp_path / "from" / name).write_text(name)
+    for words in (["from/one", "to"], ["from/two", "./to/"]):
+        assert pollprog("copy", *words, cwd=tmp_path).returncode == 0
+    assert {name: (tmp_path / "to" / name).read_text() for name in ("one", "two")} == {"one": "one", "two": "two"}
+    done = pollprog("copy", "from/one", "to", cwd=tmp_path)
+    assert done.returncode == 1
+    assert re.fullmatch(r"pollprog: to/one exists[^\n]*\n", done.stderr)
+    for words in (["from/taken", "to"], ["from/a", "to"], ["from/one", "nowhere/"], ["nothing", "to"]):
+        done = pollprog("copy", *words, cwd=tmp_path)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert sorted(os.listdir(tmp_path / "to")) == ["one", "taken", "two"]
+
+
 @pytest.fixture
 def slow(tmp_path):
     """An environment in which each step of a copy takes its time."""
