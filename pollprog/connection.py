@@ -43,6 +43,8 @@ class Connection:
         sock.settimeout(0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer // 2)  # the kernel doubles it
         self.peer = peer
+        self.scope = trio.CancelScope()
+        """What is cancelled when the client closes while somebody works for it."""
         self.asked: object = None
         """The request that runs, if it may have replies that say `continues`."""
         self.lost = False
@@ -53,7 +55,7 @@ class Connection:
         self._patience = patience
         self._rest = memoryview(b"")
         self._turn = trio.Lock()
-        self._scope: trio.CancelScope | None = None
+        self._awaited = False
         self._hung_up = False
 
     def offer(self, frame: bytes) -> bool:
@@ -73,14 +75,20 @@ class Connection:
     def hang_up(self) -> None:
         """The client has closed: what runs for it need not go on."""
         self._hung_up = True
-        if self._scope is not None:
-            self._scope.cancel()
+        if self._awaited:
+            self.scope.cancel()
 
-    def cancels(self, scope: trio.CancelScope | None) -> None:
-        """Cancel this one when the client closes, or now if it has already; None: nothing any more."""
-        self._scope = scope
-        if scope is not None and self._hung_up:
-            scope.cancel()
+    def begin(self, *, awaited: bool, asked: object = None) -> None:
+        """A call runs from here on. If its reply is `awaited`, it is cancelled when the client closes, or now if it has already."""
+        self.asked = asked
+        self._awaited = awaited
+        if awaited and self._hung_up:
+            self.scope.cancel()
+
+    def end(self) -> None:
+        """It runs no more."""
+        self.asked = None
+        self._awaited = False
 
     async def read(self, size: int) -> bytes:
         """What has come, `size` bytes at most; nothing at the end."""

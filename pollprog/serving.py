@@ -224,7 +224,14 @@ class Service:
                 await self._turn_away(connection)
                 return
             hang_ups.watch(descriptor, connection.hang_up)
-            await self._converse(connection)
+            framer = Framer(self._limits.message)
+            over = False
+            while not over:  # a call that was cancelled may have others behind it that want no reply
+                with (
+                    trio.CancelScope() as connection.scope
+                ):  # dearer than all that it takes to answer a call: so not one for each
+                    await self._converse(connection, framer)
+                    over = True
         except* Exception:
             logger.exception("a connection ended by a fault")
         finally:
@@ -240,17 +247,18 @@ class Service:
             await connection.read(CHUNK)
             await connection.deliver(encode_error(*error_reply(busy)))
 
-    async def _converse(self, connection: Connection) -> None:
-        framer = Framer(self._limits.message)
+    async def _converse(self, connection: Connection, framer: Framer) -> None:
         try:
-            while not connection.given_up and (data := await connection.read(min(CHUNK, framer.room + 1))):
-                framer.feed(data)
+            while not connection.given_up:
                 message = framer.next()
-                while message is not None and not connection.given_up:
+                if message is not None:
                     await self._answer(connection, parse_call(message))
-                    message = framer.next()
-                    if message is not None:
+                    if framer.unread:
                         await checkpoint()  # whoever sends many calls ahead is not the only one
+                elif data := await connection.read(min(CHUNK, framer.room + 1)):
+                    framer.feed(data)
+                else:
+                    break
         except ProtocolError as error:  # not one of a handler's: those have been answered
             logger.info("a connection of user %d is closed: %s", connection.peer.uid, error)
 
@@ -259,11 +267,16 @@ class Service:
             frame = await self._run(connection, call)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a reply
             frame = encode_error(*error_reply(_told(error, call.method)))
-        if frame is not None and not call.oneway:
+        except BaseExceptionGroup as group:  # something failed while it was cancelled, and nobody is left to be told
+            failed, others = group.split(Exception)
+            if failed is not None:
+                _told(failed, call.method)
+            raise others or group from None
+        if not call.oneway:
             await connection.deliver(frame)
 
-    async def _run(self, connection: Connection, call: Call) -> bytes | None:
-        """The reply to a call; None if the client is gone."""
+    async def _run(self, connection: Connection, call: Call) -> bytes:
+        """The reply to a call."""
         method = self._methods.get(call.method)
         if method is None:
             raise self._not_found(call.method)
@@ -273,16 +286,11 @@ class Service:
             raise ExpectedMore(f"{call.method} answers with several messages, and has to be called with 'more'")
         parameters = decode(call.parameters, method.parameters)
         request = Request(call.method, parameters, connection, more=call.more and method.more != "no")
-        with trio.CancelScope() as scope:
-            if not call.oneway:
-                connection.cancels(scope)
-            connection.asked = request if request.more else None
-            try:
-                reply = await method.handler(request)
-            finally:
-                connection.asked = None
-                connection.cancels(None)
-        return None if scope.cancelled_caught else encode_reply(reply)
+        connection.begin(awaited=not call.oneway, asked=request if request.more else None)
+        try:
+            return encode_reply(await method.handler(request))
+        finally:
+            connection.end()
 
     def _not_found(self, name: str) -> PollprogError:
         interface = name.rpartition(".")[0]

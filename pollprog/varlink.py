@@ -87,6 +87,11 @@ class Framer:
         self._searched = 0
 
     @property
+    def unread(self) -> int:
+        """How many bytes it holds."""
+        return len(self._unread)
+
+    @property
     def room(self) -> int:
         """How many bytes more it takes."""
         return self._limit - len(self._unread)
