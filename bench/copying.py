@@ -19,7 +19,8 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from pollprog.copying import Counter, copy_file
+from pollprog.copying import copy_file
+from pollprog.counting import Counter
 
 MIB = 1 << 20
 

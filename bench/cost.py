@@ -36,7 +36,7 @@ import psutil
 import trio
 
 import pollprog
-from pollprog.copying import Counter
+from pollprog.counting import Counter
 from pollprog.probes.chooser import Chooser
 from pollprog.process import Process, ProcessTree
 from pollprog.sampler import Sampler

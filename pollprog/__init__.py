@@ -12,12 +12,13 @@ from importlib import import_module
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pollprog.channel import Channel, Clock
-    from pollprog.copying import Counter, copy_file
+    from pollprog.copying import copy_file
+    from pollprog.counting import Counter
     from pollprog.errors import (
         Cancelled,
         CommandNotExecutable,
         CommandNotFound,
-        CopyError,
+        OperationFailed,
         PollprogError,
         ProcessError,
         UsageError,
@@ -33,9 +34,9 @@ __all__ = [
     "Clock",
     "CommandNotExecutable",
     "CommandNotFound",
-    "CopyError",
     "Counter",
     "Estimator",
+    "OperationFailed",
     "Outcome",
     "PollprogError",
     "ProcessError",
@@ -58,9 +59,9 @@ HOMES = {
     "Clock": "channel",
     "CommandNotExecutable": "errors",
     "CommandNotFound": "errors",
-    "CopyError": "errors",
-    "Counter": "copying",
+    "Counter": "counting",
     "Estimator": "estimator",
+    "OperationFailed": "errors",
     "Outcome": "status",
     "PollprogError": "errors",
     "ProcessError": "errors",

@@ -40,7 +40,6 @@ __all__ = [
     "CommandNotFound",
     "ConfigurationError",
     "ConnectionLost",
-    "CopyError",
     "DestinationExists",
     "ExpectedMore",
     "InterfaceNotFound",
@@ -198,9 +197,6 @@ class OperationFailed(OperationError):
     """Where in the destination the first byte was written."""
     written: int = 0
     """How many bytes had been written by then, from `offset` on. A file that the call had made itself is gone again."""
-
-
-CopyError = OperationFailed
 
 
 class NoSpace(OperationFailed):

@@ -14,10 +14,11 @@ import trio
 
 from pollprog import runner, signals
 from pollprog.channel import Channel, Clock
-from pollprog.copying import Counter, copy_file
+from pollprog.copying import copy_file
+from pollprog.counting import Counter
 from pollprog.display import Display, write_json
 from pollprog.ending import exit_code, outcome_of
-from pollprog.errors import Cancelled, PollprogError, ProcessError
+from pollprog.errors import Cancelled, OperationError, PollprogError, ProcessError
 from pollprog.hearing import Hearing
 from pollprog.process import open_process
 from pollprog.sampler import Sampler
@@ -192,8 +193,12 @@ def job_of(process: Process, *, alone: bool) -> Job:
 
 
 def copy(source: str, destination: str, held: Held, options: Options, *, force: bool, preserve: bool) -> None:
-    """Copy a file under a bar. Raises CopyError, and Cancelled with the exit status for the signal that came."""
-    trio.run(partial(_copy, source, destination, held, options, force=force, preserve=preserve))
+    """Copy a file under a bar. Raises OperationError, and Cancelled with the exit status for the signal that came."""
+    try:
+        trio.run(partial(_copy, source, destination, held, options, force=force, preserve=preserve))
+    except OperationError as error:
+        error.args = (str(error).replace("`force`", "--force"),)  # as it is called here
+        raise
 
 
 async def _copy(source: str, destination: str, held: Held, options: Options, *, force: bool, preserve: bool) -> None:
