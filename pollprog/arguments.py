@@ -18,16 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-__all__ = ["completion", "parse", "parser"]
+__all__ = ["parse", "parser"]
 
 EPILOG = """\
 exit status: that of the command; 128+N if signal N ended it; 127 if it was not found, 126 if it cannot be run,
 125 for a fault of pollprog's own, 2 for a wrong option; attach: 123 where nobody can know."""
 FILES = {"bash": "_shtab_compgen_files", "zsh": "_files"}
-"""How shells complete the name of a file."""
-WORDS = {"bash": "_pollprog_words", "zsh": "_files"}
-"""The same for the words of a command."""
-PREAMBLE = '_pollprog_words() { compgen -A command -A file -- "$1"; }'
+"""How shells complete a value: the name of a file."""
+WORDS = {"bash": "_pollprog_words_or_files", "zsh": "_files"}
+"""The words of a command."""
+TOTALS = {"bash": "_pollprog_total"}
+PIDS = {"bash": "_pollprog_pids", "zsh": "_pids"}
+PROBES = {"bash": "_pollprog_probe"}
+PROBE_NAMES = {"bash": "_pollprog_probe_name"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -88,13 +91,13 @@ def parser() -> argparse.ArgumentParser:
     run = add("run", "run a command and show how far it is", "pollprog run [options] [--] COMMAND [ARGUMENT ...]")
     measuring(run)
     showing(run)
-    word = run.add_argument("words", nargs="*", metavar="COMMAND", help="the command, as you would type it")
-    word.complete = WORDS  # type: ignore[attr-defined] # which is how shtab is told
+    words = run.add_argument("words", nargs="*", metavar="COMMAND", help="the command, as you would type it")
+    completed(words, WORDS)
 
     attach = add("attach", "show how far a process is that already runs, until it ends")
     measuring(attach)
     showing(attach, machine=False)
-    attach.add_argument("pids", nargs="+", type=pid, metavar="PID", help="process to watch")
+    completed(attach.add_argument("pids", nargs="+", type=pid, metavar="PID", help="process to watch"), PIDS)
 
     show_top = add("top", "show everything on this machine whose progress can be told")
     show_top.add_argument("--json", action="store_true", help="print it once, one JSON object a line")
@@ -102,37 +105,30 @@ def parser() -> argparse.ArgumentParser:
 
     copy = add("copy", "copy a file with our own loop: all of it, or nothing, under the name you give")
     for name, text in (("source", "file to copy"), ("destination", "name of the copy, or folder that it goes to")):
-        word = copy.add_argument(name, metavar=name.upper(), help=text)
-        word.complete = FILES  # type: ignore[attr-defined] # as above
+        completed(copy.add_argument(name, metavar=name.upper(), help=text), FILES)
     copy.add_argument("--force", action="store_true", help="replace what has that name")
     copy.add_argument("--preserve", action="store_true", help="keep mode and times")
     showing(copy)
 
     probes = add("probes", "say what can be recognised, and how each is measured")
-    probes.add_argument("name", nargs="?", metavar="NAME", help="one of them, in full")
+    completed(probes.add_argument("name", nargs="?", metavar="NAME", help="one of them, in full"), PROBE_NAMES)
 
     completing = add("completion", "print the completion script for your shell")
     completing.add_argument("shell", choices=("bash", "zsh"), help="which shell")
     return top
 
 
-def completion(shell: str) -> str:
-    """The script that makes this shell complete our command lines."""
-    import shtab
-
-    return shtab.complete(parser(), shell=shell, preamble=PREAMBLE if shell == "bash" else "")
+def completed(action: argparse.Action, by: dict[str, str]) -> None:
+    """Say how shells complete the value of an option, or a word."""
+    action.complete = by  # type: ignore[attr-defined] # which is how shtab is told
 
 
 def measuring(command: argparse.ArgumentParser) -> None:
     """The options that say how to measure."""
-    command.add_argument(
-        "--probe", metavar="P", help="measure with this probe: NAME or NAME:ARGUMENT; see pollprog probes"
-    )
-    command.add_argument(
-        "--total",
-        metavar="SIZE",
-        help="what the work amounts to: 4G, 4GiB, 1.5T, @FILE for a file's size, @DIR for a tree's",
-    )
+    named = "measure with this probe: NAME or NAME:ARGUMENT; see pollprog probes"
+    completed(command.add_argument("--probe", metavar="P", help=named), PROBES)
+    amount = "what the work amounts to: 4G, 4GiB, 1.5T, @FILE for a file's size, @DIR for a tree's"
+    completed(command.add_argument("--total", metavar="SIZE", help=amount), TOTALS)
 
 
 def showing(command: argparse.ArgumentParser, *, machine: bool = True) -> None:

@@ -9,7 +9,7 @@ import sys
 import time
 
 from pollprog import ending, signals, tools
-from pollprog.arguments import completion, parse
+from pollprog.arguments import parse
 from pollprog.errors import PollprogError, UsageError
 from pollprog.launch import Command, launch
 from pollprog.output import show
@@ -311,7 +311,9 @@ def list_probes(arguments: argparse.Namespace) -> int:
 
 def print_completion(arguments: argparse.Namespace) -> int:
     """``pollprog completion``."""
-    show(completion(arguments.shell) + "\n")
+    from pollprog.completion import completion
+
+    show(completion(arguments.shell))
     return 0
 
 

@@ -110,30 +110,3 @@ def test_the_module_can_be_run_by_its_name():
     done = subprocess.run([sys.executable, "-m", "pollprog", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == pollprog("--version").stdout
     assert re.fullmatch(r"pollprog \d+\.\d+.*\n", done.stdout)
-
-
-COMPLETE = """
-PATH=$1
-eval "$2"
-COMP_WORDS=(pollprog run --progress log print) COMP_CWORD=4
-_shtab_pollprog
-printf '%s\\n' "${COMPREPLY[@]}"
-COMP_WORDS=(pollprog copy --fo) COMP_CWORD=2
-_shtab_pollprog
-printf '%s\\n' "${COMPREPLY[@]}"
-"""
-
-
-@pytest.mark.tool("bash")
-def test_bash_completes_commands_and_options():
-    script = pollprog("completion", "bash").stdout
-    words = ["bash", "-c", COMPLETE, "bash", os.environ["PATH"], script]
-    found = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split("\n")
-    assert "printf" in found
-    assert "--force" in found
-
-
-def test_zsh_has_a_completion_script_too():
-    done = pollprog("completion", "zsh")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "--progress-fd" in done.stdout

@@ -1,0 +1,99 @@
+"""What a person gets for TAB, in a real shell."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+from terminals import Terminal, pollprog
+
+pytestmark = pytest.mark.tool("bash")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("file.img", "filling", "my file"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "under" / "below").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.fixture
+def terminal(folder):
+    window = Terminal(20, 120)
+    yield window
+    window.close()
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("pollprog r", "pollprog run "),
+        ("pollprog run --tot", "pollprog run --total "),
+        ("pollprog run --total @file", "pollprog run --total @file.img "),
+        ("pollprog run --total=@file", "pollprog run --total=@file.img "),
+        ("pollprog run --total @fi", "pollprog run --total @fil"),
+        ("pollprog run --total @my", "pollprog run --total @my\\ file "),
+        ("pollprog run --total @under/bel", "pollprog run --total @under/below/"),
+        ("pollprog attach --total ./@fi", "pollprog attach --total ./@fi"),
+        ("pollprog run --probe ev", "pollprog run --probe evidence "),
+        ("pollprog run --probe=ev", "pollprog run --probe=evidence "),
+        ("pollprog run --probe files", "pollprog run --probe filesize:"),
+        ("pollprog run --probe filesize:file", "pollprog run --probe filesize:file.img "),
+        ("pollprog run --probe=filesize:file", "pollprog run --probe=filesize:file.img "),
+        ("pollprog run --probe treesize:un", "pollprog run --probe treesize:under/"),
+        ("pollprog probes evi", "pollprog probes evidence "),
+        ("pollprog run --total 4G --probe dd -- dd if=file", "pollprog run --total 4G --probe dd -- dd if=file.img "),
+        ("pollprog run printe", "pollprog run printenv "),
+        ("pollprog copy --progress=log file", "pollprog copy --progress=log file.img "),
+        ("pollprog completion z", "pollprog completion zsh "),
+    ],
+)
+def test_bash_completes_what_is_typed_and_eats_none_of_it(typed, shown, terminal):
+    terminal.bash()
+    terminal.type('eval "$(pollprog completion bash)"; clear\n')
+    terminal.wait(lambda rows: rows[0] == "$" and not any(rows[1:]))
+    terminal.type(f"{typed}\t.")  # the dot comes behind whatever bash has put there
+    terminal.wait(lambda rows: rows[0].endswith("."))
+    assert terminal.rows()[0] == f"$ {shown}."
+
+
+LISTED = """
+eval "$1"
+COMP_LINE=$2 COMP_WORDS=($2 "$3") COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+_pollprog pollprog "$3"
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+def listed(line: str, word: str = "") -> set[str]:
+    """All that bash offers for `word` behind a line."""
+    script = pollprog("completion", "bash").stdout
+    words = ["bash", "--norc", "-c", LISTED, "bash", script, line, word]
+    return set(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split("\n")) - {""}
+
+
+def test_every_probe_is_offered():
+    assert listed("pollprog run --probe ") == {"dd", "evidence", "fdinfo", "filesize:", "procio", "treesize:"}
+    assert listed("pollprog probes ") == {"dd", "evidence", "fdinfo", "filesize", "procio", "treesize"}
+
+
+def test_processes_that_can_be_watched_are_offered():
+    offered = listed("pollprog attach ")
+    assert str(os.getpid()) in offered
+    assert all(pid.isdigit() for pid in offered)
+    assert "2" not in offered or os.path.exists("/proc/2/exe")
+    assert str(os.getpid()) in listed("pollprog attach 4711 ", str(os.getpid())[:-1])
+
+
+def test_options_and_their_choices_are_offered():
+    assert {"--force", "--preserve", "--progress-fd"} <= listed("pollprog copy ", "--")
+    assert listed("pollprog run --progress ") == {"auto", "bar", "log", "none"}
+
+
+def test_zsh_has_a_completion_script_too():
+    done = pollprog("completion", "zsh")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--progress-fd" in done.stdout
