@@ -1,6 +1,9 @@
 """What can be typed: the command line as argparse knows it, for parsing, help and completion.
 
 Options of ``run`` end at the command's first word, and no option may be abbreviated: what is not ours is the command's.
+
+`COMMANDS` has a line for each command. A command line makes the parser of its own command and no other: the whole tree of
+them, which help and completion need, takes longer than what a short command has.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ __all__ = ["parse", "parser"]
 
 EPILOG = """\
 exit status: that of the command; 128+N if signal N ended it; 127 if it was not found, 126 if it cannot be run,
-125 for a fault of pollprog's own, 2 for a wrong option; attach: 123 where nobody can know."""
+125 for a fault of pollprog's own, 2 for a wrong option; 1 where what pollprog does itself cannot be done; attach: 123
+where nobody can know."""
 FILES = {"bash": "_shtab_compgen_files", "zsh": "_files"}
 """How shells complete a value: the name of a file."""
 WORDS = {"bash": "_pollprog_words_or_files", "zsh": "_files"}
@@ -33,8 +37,28 @@ PROBES = {"bash": "_pollprog_probe"}
 PROBE_NAMES = {"bash": "_pollprog_probe_name"}
 
 
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal. argparse would import what compresses archives to learn how wide that is."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = int(os.environ["COLUMNS"])
+        except (KeyError, ValueError):
+            columns = os.get_terminal_size(1).columns if os.isatty(1) else 0
+        super().__init__(prog, width=max(columns or 80, 20) - 2)
+
+
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong as UsageError does."""
+    """The parser of one command, or without a name the one of all. Says what is wrong as UsageError does."""
+
+    def __init__(self, prog: str, text: str) -> None:
+        super().__init__(
+            prog,
+            description=f"{text[0].upper()}{text[1:].removesuffix('.')}.",
+            epilog=EPILOG,
+            allow_abbrev=False,
+            formatter_class=Formatter,
+        )
 
     def error(self, message: str) -> NoReturn:
         """What is wrong with the command line."""
@@ -49,7 +73,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """What this command line asks for. UsageError for what cannot be asked for."""
     argv = list(argv)
     end = len(argv) if argv[:1] != ["run"] else command_word(argv)
-    arguments, unknown = parser().parse_known_args(argv[:end])
+    if argv and argv[0] in COMMANDS:
+        command = Parser(f"pollprog {argv[0]}", COMMANDS[argv[0]][0])
+        COMMANDS[argv[0]][1](command)
+        arguments, unknown = command.parse_known_args(argv[1:end])
+        arguments.command = argv[0]
+    else:
+        arguments, unknown = parser().parse_known_args(argv[:end])
     if unknown:
         raise UsageError(f"unrecognized arguments: {' '.join(unknown)}; see pollprog {arguments.command} --help")
     arguments.words = argv[end + 1 :] if argv[end : end + 1] == ["--"] else argv[end:]
@@ -67,55 +97,66 @@ def command_word(argv: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = Parser(
-        prog="pollprog",
-        description="Progress for commands that have none: measures any long command from outside.",
-        epilog=EPILOG,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    top = Parser("pollprog", "Progress for commands that have none: measures any long command from outside.")
     top.add_argument("--version", action="version", version=f"pollprog {__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    commands = top.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=Parser, prog="pollprog"
+    )
+    for name, (text, fill) in COMMANDS.items():
+        fill(commands.add_parser(name, text=text, help=text))
+    return top
 
-    def add(name: str, text: str, usage: str | None = None) -> argparse.ArgumentParser:
-        return commands.add_parser(
-            name,
-            help=text,
-            description=text[0].upper() + text[1:] + ".",
-            usage=usage,
-            epilog=EPILOG,
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
 
-    run = add("run", "run a command and show how far it is", "pollprog run [options] [--] COMMAND [ARGUMENT ...]")
-    measuring(run)
-    showing(run)
-    words = run.add_argument("words", nargs="*", metavar="COMMAND", help="the command, as you would type it")
+# --- commands
+
+
+def run(command: argparse.ArgumentParser) -> None:
+    command.usage = "pollprog run [options] [--] COMMAND [ARGUMENT ...]"
+    measuring(command)
+    showing(command)
+    words = command.add_argument("words", nargs="*", metavar="COMMAND", help="the command, as you would type it")
     completed(words, WORDS)
 
-    attach = add("attach", "show how far a process is that already runs, until it ends")
-    measuring(attach)
-    showing(attach, machine=False)
-    completed(attach.add_argument("pids", nargs="+", type=pid, metavar="PID", help="process to watch"), PIDS)
 
-    show_top = add("top", "show everything on this machine whose progress can be told")
-    show_top.add_argument("--json", action="store_true", help="print it once, one JSON object a line")
-    show_top.add_argument("--interval", type=seconds, metavar="S", help="seconds between two looks (default 1)")
+def attach(command: argparse.ArgumentParser) -> None:
+    measuring(command)
+    showing(command, machine=False)
+    completed(command.add_argument("pids", nargs="+", type=pid, metavar="PID", help="process to watch"), PIDS)
 
-    copy = add("copy", "copy a file with our own loop: all of it, or nothing, under the name you give")
+
+def top(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print it once, one JSON object a line")
+    command.add_argument("--interval", type=seconds, metavar="S", help="seconds between two looks (default 1)")
+
+
+def copy(command: argparse.ArgumentParser) -> None:
     for name, text in (("source", "file to copy"), ("destination", "name of the copy, or folder that it goes to")):
-        completed(copy.add_argument(name, metavar=name.upper(), help=text), FILES)
-    copy.add_argument("--force", action="store_true", help="replace what has that name")
-    copy.add_argument("--preserve", action="store_true", help="keep mode and times")
-    showing(copy)
+        completed(command.add_argument(name, metavar=name.upper(), help=text), FILES)
+    command.add_argument("--force", action="store_true", help="replace what has that name")
+    command.add_argument("--preserve", action="store_true", help="keep mode and times")
+    showing(command)
 
-    probes = add("probes", "say what can be recognised, and how each is measured")
-    completed(probes.add_argument("name", nargs="?", metavar="NAME", help="one of them, in full"), PROBE_NAMES)
 
-    completing = add("completion", "print the completion script for your shell")
-    completing.add_argument("shell", choices=("bash", "zsh"), help="which shell")
-    return top
+def probes(command: argparse.ArgumentParser) -> None:
+    completed(command.add_argument("name", nargs="?", metavar="NAME", help="one of them, in full"), PROBE_NAMES)
+
+
+def completion(command: argparse.ArgumentParser) -> None:
+    command.add_argument("shell", choices=("bash", "zsh"), help="which shell")
+
+
+COMMANDS = {
+    "run": ("run a command and show how far it is", run),
+    "attach": ("show how far a process is that already runs, until it ends", attach),
+    "top": ("show everything on this machine whose progress can be told", top),
+    "copy": ("copy a file with our own loop: all of it, or nothing, under the name you give", copy),
+    "probes": ("say what can be recognised, and how each is measured", probes),
+    "completion": ("print the completion script for your shell", completion),
+}
+"""Each command: what it does, and what may be typed behind it."""
+
+
+# --- what several have
 
 
 def completed(action: argparse.Action, by: dict[str, str]) -> None:

@@ -8,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from terminals import pollprog
+from terminals import ENVIRONMENT, pollprog
 
+from pollprog import arguments
 from pollprog.arguments import parse
 from pollprog.errors import UsageError
 
@@ -104,6 +105,26 @@ def test_every_command_has_help_that_names_its_options():
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith(f"usage: {' '.join(['pollprog', *words])}")
         assert "exit status" in done.stdout
+
+
+@pytest.mark.parametrize("words", ["run true", "attach 1", "top", "copy a b", "probes", "completion bash"])
+def test_a_command_line_makes_the_parser_of_its_own_command_alone(words, monkeypatch):
+    made = []
+    make = arguments.Parser.__init__
+    monkeypatch.setattr(
+        arguments.Parser, "__init__", lambda self, *given, **named: made.append(make(self, *given, **named))
+    )
+    parse(words.split())
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("words", ["run --help", "--help"])
+def test_help_is_as_wide_as_the_window(words):
+    for columns in (60, 120):
+        text = pollprog(*words.split(), env={**ENVIRONMENT, "COLUMNS": str(columns)}).stdout
+        widest = max(len(line) for line in text.splitlines() if line.startswith("  "))
+        assert columns / 2 < widest < columns
+    assert "usage" in pollprog(*words.split(), env={**ENVIRONMENT, "COLUMNS": "wide"}).stdout
 
 
 def test_the_module_can_be_run_by_its_name():

@@ -391,6 +391,8 @@ def test_nothing_heavy_is_imported_for_a_short_command(words):
         "logging",
         "wcwidth",
         "shtab",
+        "shutil",
+        "lzma",
     }
     heavy |= {"pollprog.foreground", "pollprog.runner", "pollprog.terminal", "importlib.metadata", "ctypes"}
     if "nosuchcommand" in words:  # what is wrong is told in clean words
