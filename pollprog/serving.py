@@ -57,10 +57,10 @@ P = TypeVar("P", bound=Struct)
 
 CHUNK = 1 << 16
 """Bytes read at a time."""
-EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-"""What accept says when there is a client and no room for it."""
+NO_LISTENER = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP}
+"""What accept says of something that nobody can connect to. All else passes, as do descriptors of which there are too few."""
 EXHAUSTED_PAUSE = 0.1
-"""Seconds until it is asked again."""
+"""Seconds until it is asked again, where it could not take a client that waits."""
 TURNED_AWAY = 16
 """How many connections too many may wait to be told so, and for how many seconds."""
 TURNED_AWAY_PATIENCE = 1.0
@@ -78,7 +78,7 @@ class Limits:
     message: int = LIMIT
     """Bytes that a call may have."""
     patience: float = 30.0
-    """Seconds for which a reader may take nothing of what is to be written."""
+    """Seconds for which a reader may leave no room for what is to be written."""
     send_buffer: int = 1 << 15
     """Bytes that the kernel keeps of what a reader has not taken (it counts some 600 for a short message): a slow one is not far behind."""
 
@@ -167,6 +167,10 @@ class Service:
         self._allowed = allowed
         self._open = 0
         self._info = {"vendor": vendor, "product": product, "version": version, "url": url}
+        self.offer(interfaces)
+
+    def offer(self, interfaces: Iterable[Interface]) -> None:
+        """Serve these interfaces from now on, and no others. A call that runs is not disturbed."""
         own = Method("GetInfo", self._get_info), Method("GetInterfaceDescription", self._describe, _Described)
         self._interfaces = {i.name: i for i in (Interface(SERVICE, _DESCRIPTION, own), *interfaces)}
         self._methods = {f"{i.name}.{method.name}": method for i in self._interfaces.values() for method in i.methods}
@@ -196,13 +200,14 @@ class Service:
             try:
                 sock, _ = listener.accept()
             except OSError as error:
-                if error.errno in EXHAUSTED:
-                    if not exhausted:
-                        logger.warning("no room for another connection, so it has to wait: %s", error.strerror)
-                    exhausted = True
-                    await trio.sleep(EXHAUSTED_PAUSE)
-                elif not isinstance(error, BlockingIOError | ConnectionError):  # whoever it was may have gone already
+                if error.errno in NO_LISTENER:
                     raise
+                if isinstance(error, BlockingIOError | ConnectionError):  # whoever it was has gone already
+                    continue
+                if not exhausted:
+                    logger.warning("no other connection can be taken for the moment: %s", error.strerror)
+                exhausted = True
+                await trio.sleep(EXHAUSTED_PAUSE)
                 continue
             exhausted = False
             if self._open >= self._limits.connections + TURNED_AWAY:

@@ -68,6 +68,8 @@ Parameters: TypeAlias = "Struct | Mapping[str, object] | Raw | None"
 """What can be sent as parameters: anything that becomes a JSON object."""
 
 _NONE = Raw(b"{}")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+"""What Python makes of the bytes of a file name that are no UTF-8."""
 _SHOWN = 100
 """Characters of a stranger's word that an error of ours repeats."""
 
@@ -292,7 +294,12 @@ def encode_call(method: str, parameters: Parameters = None, *, more: bool = Fals
 
 def _body(parameters: Parameters) -> bytes:
     """The JSON object, or nothing for one that has no members."""
-    body = b"" if parameters is None else msgspec.json.encode(parameters)
+    if parameters is None:
+        return b""
+    try:
+        body = msgspec.json.encode(parameters)
+    except UnicodeEncodeError:
+        body = msgspec.json.encode(_sendable(msgspec.to_builtins(parameters)))
     return b"" if body == b"{}" else body
 
 
@@ -304,6 +311,8 @@ class ForeignError(OperationError):
 
     name: str = ""
     """The whole name: interface, dot, error."""
+    parameters: dict[str, object]
+    """What it says beside its name; a stranger's, and not looked into."""
 
     def __init__(self, message: str = "", *, name: str, parameters: Mapping[str, object] | None = None) -> None:
         super().__init__(message or f"the service answered with the error {_printable(name)}", name=name)
@@ -387,6 +396,10 @@ def _fits(value: object, type_: type) -> bool:
 
 def _sendable(value: object) -> object:
     """What JSON can say of it: a file name that is no UTF-8 loses the bytes that are not."""
+    if isinstance(value, dict):
+        return {_sendable(name): _sendable(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_sendable(member) for member in value]
     if value is None or isinstance(value, int | float):
         return value
-    return str(value).encode(errors="surrogateescape").decode(errors="replace")
+    return _SURROGATES.sub("\ufffd", str(value))
