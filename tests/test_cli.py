@@ -367,7 +367,14 @@ def test_every_probe_has_a_line_and_a_page():
 
 
 @pytest.mark.parametrize(
-    "words", [["--version"], ["run", "true"], ["run", "nosuchcommand"], ["run", "--progress", "none", "sleep", "0.2"]]
+    "words",
+    [
+        ["--version"],
+        ["run", "true"],
+        ["run", "nosuchcommand"],
+        ["run", "dd", "if=/dev/null", "status=none"],
+        ["run", "--progress", "none", "sleep", "0.2"],
+    ],
 )
 def test_nothing_heavy_is_imported_for_a_short_command(words):
     code = "import sys, pollprog.cli as cli\ntry: cli.main(sys.argv[1:])\nexcept SystemExit: pass\nprint(*sys.modules, sep='\\n')"
