@@ -143,7 +143,7 @@ def copy_size(
         loop.check()
         end = UNKNOWN_END if count is None else start + count
         holes = has_holes(info)
-        if holes and place.made:
+        if holes and place.made and count:
             place.skip(goal, goal - start + end)  # or XFS fills holes with what it allocates ahead of a growing end
         transfer = Transfer(loop, reader, old, place.descriptor, new, behind=place.behind)
         reached = bring(transfer, place, start, end, goal - start, holes=holes, sparse=sparse)

@@ -21,7 +21,7 @@ from pollprog.errors import DestinationExists, IsDirectory, NoSpace, NoSuchFile,
 from pollprog.loops import BUFFER, STEP
 from pollprog.paths import allocated, called, parameter, size_text, sync_directory
 from pollprog.syscalls import punch_hole, zero_range
-from pollprog.transfer import WriteBehind, write_all
+from pollprog.transfer import UNKNOWN_END, WriteBehind, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +46,8 @@ class InPlace:
         self.info = os.fstat(descriptor)
         self.size = allocated(descriptor, self.info)
         """As it was found."""
+        self.empty_from = UNKNOWN_END if stat.S_ISBLK(self.info.st_mode) else self.size
+        """From here on, what nobody has written reads as zeroes."""
         self.behind = WriteBehind(descriptor, loop.offset)
         self.clear: dict[Callable[[int, int, int], None], bool] = {punch_hole: True, zero_range: True}
         """Whether the kernel can do it here, as far as is known."""
@@ -68,9 +70,7 @@ class InPlace:
         return count
 
     def skip(self, at: int, end: int) -> int:
-        """Leave a hole there, if nothing was there when it was opened; how long, 0 if there was something."""
-        if stat.S_ISBLK(self.info.st_mode) or at < self.size:
-            return 0
+        """Leave a hole there, where nothing was; how long."""
         if os.fstat(self.descriptor).st_size < end:
             os.ftruncate(self.descriptor, end)
         return end - at
@@ -95,7 +95,8 @@ class InPlace:
         """Zero all of it, and count that. With `skip` nothing is written where nothing was."""
         while at < end:
             self.loop.check()
-            count = (skip and self.skip(at, end)) or self.zero(at, end, punch=punch)
+            there = min(end, self.empty_from) if skip else end
+            count = self.zero(at, there, punch=punch) if at < there else self.skip(at, end)
             at += count
             self.loop.count(self.loop.done + count)
 
