@@ -72,7 +72,11 @@ class Parser(argparse.ArgumentParser):
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """What this command line asks for. UsageError for what cannot be asked for."""
     argv = list(argv)
-    end = len(argv) if argv[:1] != ["run"] else command_word(argv)
+    end = len(argv)
+    if argv[:1] == ["run"]:
+        end = command_word(argv)
+    elif argv[:1] in (["call"], ["submit"]) and "--" in argv:
+        end = argv.index("--")
     if argv and argv[0] in COMMANDS:
         command = Parser(f"pollprog {argv[0]}", COMMANDS[argv[0]][0])
         COMMANDS[argv[0]][1](command)
@@ -82,7 +86,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         arguments, unknown = parser().parse_known_args(argv[:end])
     if unknown:
         raise UsageError(f"unrecognized arguments: {' '.join(unknown)}; see pollprog {arguments.command} --help")
-    arguments.words = argv[end + 1 :] if argv[end : end + 1] == ["--"] else argv[end:]
+    arguments.rest = argv[end + 1 :] if argv[end : end + 1] == ["--"] else None
+    if arguments.command == "run":
+        arguments.words = argv[end:] if arguments.rest is None else arguments.rest
     return arguments
 
 
@@ -120,7 +126,7 @@ def run(command: argparse.ArgumentParser) -> None:
 
 def attach(command: argparse.ArgumentParser) -> None:
     measuring(command)
-    showing(command, machine=False)
+    showing(command)
     completed(command.add_argument("pids", nargs="+", type=pid, metavar="PID", help="process to watch"), PIDS)
 
 
@@ -145,11 +151,83 @@ def completion(command: argparse.ArgumentParser) -> None:
     command.add_argument("shell", choices=("bash", "zsh"), help="which shell")
 
 
+def daemon(command: argparse.ArgumentParser) -> None:
+    completed(command.add_argument("--socket", metavar="PATH", help="listen here instead of the default place"), FILES)
+    completed(command.add_argument("--config", metavar="FILE", help="read this configuration instead"), FILES)
+    command.add_argument(
+        "--initial-delay", type=limit, metavar="S", help="seconds of work before the first status (default 1)"
+    )
+    command.add_argument("--interval", type=seconds, metavar="S", help="seconds between two statuses (default 1)")
+    command.add_argument("--grace", type=limit, metavar="S", help="seconds between SIGTERM and SIGKILL (default 10)")
+    for name, text in (
+        ("connections", "so many connections at a time"),
+        ("jobs", "so many jobs at work at a time"),
+        ("finished", "so many jobs that have ended are remembered"),
+        ("message-size", "bytes of the longest message that is read"),
+    ):
+        command.add_argument(f"--{name}", type=whole, metavar="N", help=text)
+
+
+def call(command: argparse.ArgumentParser) -> None:
+    command.usage = "pollprog call [options] METHOD [NAME=VALUE ...] [-- WORD ...]"
+    asking(command)
+    showing(command)
+    command.add_argument("method", metavar="METHOD", nargs="?", help="the operation; without it, those that there are")
+    command.add_argument(
+        "values", metavar="NAME=VALUE", nargs="*", help="a parameter; paths may be relative, sizes like 4G"
+    )
+
+
+def submit(command: argparse.ArgumentParser) -> None:
+    command.usage = "pollprog submit [options] METHOD [NAME=VALUE ...] [-- WORD ...]"
+    asking(command)
+    command.add_argument("method", metavar="METHOD", help="the operation")
+    command.add_argument("values", metavar="NAME=VALUE", nargs="*", help="a parameter")
+
+
+def list_jobs(command: argparse.ArgumentParser) -> None:
+    asking(command)
+    states = ("running", "paused", "cancelling", "succeeded", "failed", "cancelled", "lost")
+    command.add_argument("--state", choices=states, help="only those in this state")
+
+
+def show_job(command: argparse.ArgumentParser) -> None:
+    asking(command)
+    command.add_argument("job", metavar="JOB", help="its id")
+
+
+def watch(command: argparse.ArgumentParser) -> None:
+    asking(command)
+    showing(command)
+    command.add_argument("job", metavar="JOB", nargs="?", help="its id; without it, all jobs")
+
+
+def order(command: argparse.ArgumentParser) -> None:
+    asking(command)
+    command.add_argument("jobs", metavar="JOB", nargs="+", help="its id")
+
+
+def shell(command: argparse.ArgumentParser) -> None:
+    asking(command, machine=False)
+    command.add_argument("--no-progress-bars", action="store_true", help="show no bars")
+    completed(command.add_argument("file", metavar="FILE", nargs="?", help="read commands from here"), FILES)
+
+
 COMMANDS = {
     "run": ("run a command and show how far it is", run),
     "attach": ("show how far a process is that already runs, until it ends", attach),
     "top": ("show everything on this machine whose progress can be told", top),
     "copy": ("copy a file with our own loop: all of it, or nothing, under the name you give", copy),
+    "daemon": ("serve operations, and tell how far they are", daemon),
+    "call": ("have the daemon do something, and show how far it is", call),
+    "submit": ("have the daemon do something, and go; prints the id of the job", submit),
+    "list": ("list the daemon's jobs", list_jobs),
+    "show": ("show all that is known of a job", show_job),
+    "watch": ("show how far a job is, or all of them", watch),
+    "cancel": ("cancel jobs", order),
+    "pause": ("let jobs stand still", order),
+    "resume": ("let paused jobs go on", order),
+    "shell": ("call operations one after another, with history and completion", shell),
     "probes": ("say what can be recognised, and how each is measured", probes),
     "completion": ("print the completion script for your shell", completion),
 }
@@ -172,7 +250,7 @@ def measuring(command: argparse.ArgumentParser) -> None:
     completed(command.add_argument("--total", metavar="SIZE", help=amount), TOTALS)
 
 
-def showing(command: argparse.ArgumentParser, *, machine: bool = True) -> None:
+def showing(command: argparse.ArgumentParser) -> None:
     """The options that say how to show."""
     command.add_argument(
         "--progress",
@@ -180,12 +258,31 @@ def showing(command: argparse.ArgumentParser, *, machine: bool = True) -> None:
         default="auto",
         help="auto: a bar on a terminal, else a log",
     )
-    if machine:
-        command.add_argument("--progress-fd", type=descriptor, metavar="N", help="write JSON lines to this descriptor")
+    command.add_argument("--progress-fd", type=descriptor, metavar="N", help="write JSON lines to this descriptor")
     command.add_argument("--interval", type=seconds, metavar="S", help="seconds between two statuses (least 0.1)")
 
 
+def asking(command: argparse.ArgumentParser, *, machine: bool = True) -> None:
+    """The options that say who is asked, and how the answer is printed."""
+    place = "the daemon: unix:PATH or ssh://[user@]host[:port] (default $POLLPROG_ADDRESS, else your own)"
+    command.add_argument("--connect", metavar="ADDRESS", help=place)
+    if machine:
+        command.add_argument("--json", action="store_true", help="print JSON, one object a line")
+
+
 # --- values
+
+
+def limit(text: str) -> float:
+    """A number of seconds, which may be none."""
+    return 0.0 if re.fullmatch(r"0+(\.0*)?", text) else seconds(text)
+
+
+def whole(text: str) -> int:
+    """A number of things."""
+    if not re.fullmatch(r"[0-9]{1,10}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return int(text)
 
 
 def seconds(text: str) -> float:

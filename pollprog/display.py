@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -21,12 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from typing import Self
 
-    from pollprog.channel import Channel
     from pollprog.status import Status
 
-__all__ = ["Display", "write_json"]
+__all__ = ["Display", "JsonLines"]
 
 log = logging.getLogger("pollprog")
+
+
+class Readable(Protocol):
+    """A job's status for its readers: a channel, or what stands for one that is elsewhere."""
+
+    job: str
+
+    async def next(self, after: int, *, interval: float = 1.0, last: float | None = None) -> Status:
+        """Wait for one newer than that numbered `after`, as `Channel.next` does."""
 
 
 class Display:
@@ -89,11 +97,11 @@ class Display:
             if self.screen is not None:
                 self.screen.resume()
 
-    def enter(self, name: str, channel: Channel) -> None:
+    def enter(self, name: str, channel: Readable) -> None:
         """Give a job its row, above the rows of those that enter later."""
         self._going.setdefault(channel.job, (name, None))
 
-    async def follow(self, name: str, channel: Channel, *, ending: bool) -> None:
+    async def follow(self, name: str, channel: Readable, *, ending: bool) -> None:
         """Show a job until it has ended; `ending`: it ran before we came, and its bar gives way to a line that says how."""
         self.enter(name, channel)
         if self.screen is not None:
@@ -102,7 +110,7 @@ class Display:
         elif self.mode is terminal.Mode.LOG:
             await self._write_log(name, channel, ending=ending)
 
-    async def _write_log(self, name: str, channel: Channel, *, ending: bool) -> None:
+    async def _write_log(self, name: str, channel: Readable, *, ending: bool) -> None:
         lines = wording.LogLines(name, unicode=self.unicode, joined=ending)
         told = ending
         async for status in statuses_of(channel, self._interval):
@@ -162,7 +170,7 @@ class Notes(logging.Handler):
         self._display.say(f"pollprog: {record.getMessage()}")
 
 
-async def statuses_of(channel: Channel, interval: float) -> AsyncIterator[Status]:
+async def statuses_of(channel: Readable, interval: float) -> AsyncIterator[Status]:
     """Each status of a job that this reader is due, to the outcome."""
     after, last = 0, None
     while True:
@@ -173,13 +181,21 @@ async def statuses_of(channel: Channel, interval: float) -> AsyncIterator[Status
         after, last = status.seq, trio.current_time()
 
 
-async def write_json(channel: Channel, descriptor: int, interval: float) -> None:
-    """Each status as a line of JSON; the last one is waited for a little, if the reader is slow."""
-    writer = terminal.LineWriter(descriptor)
-    async for status in statuses_of(channel, interval):
-        if status.outcome is None:
-            writer.write(wording.json_line(status))
-        else:
-            await trio.to_thread.run_sync(
-                partial(writer.write_last, wording.json_line(status), seconds=LAST_LINE), abandon_on_cancel=True
-            )
+class JsonLines:
+    """The statuses of one job, or of several, as lines of JSON to one descriptor: each whole, whoever's it is."""
+
+    def __init__(self, descriptor: int, interval: float) -> None:
+        self._writer = terminal.LineWriter(descriptor)
+        self._interval = interval
+        self._turn = trio.Lock()
+
+    async def follow(self, channel: Readable) -> None:
+        """Write each status; the last one is waited for a little, if the reader is slow."""
+        async for status in statuses_of(channel, self._interval):
+            line = wording.json_line(status)
+            async with self._turn:
+                if status.outcome is None:
+                    self._writer.write(line)
+                else:
+                    last = partial(self._writer.write_last, line, seconds=LAST_LINE)
+                    await trio.to_thread.run_sync(last, abandon_on_cancel=True)

@@ -16,7 +16,7 @@ from pollprog import runner, signals
 from pollprog.channel import Channel, Clock
 from pollprog.copying import copy_file
 from pollprog.counting import Counter
-from pollprog.display import Display, write_json
+from pollprog.display import Display, JsonLines
 from pollprog.ending import exit_code, outcome_of
 from pollprog.errors import Cancelled, OperationError, PollprogError, ProcessError
 from pollprog.hearing import Hearing
@@ -65,6 +65,10 @@ class Options:
         """Where to show it."""
         return Display(self.progress, interval=self.bar_interval, shares_terminal=shares_terminal)
 
+    def lines(self) -> JsonLines | None:
+        """Where to write lines of JSON, if anywhere."""
+        return None if self.progress_fd is None else JsonLines(self.progress_fd, self.line_interval)
+
 
 class Job:
     """One channel, and what its work says of itself."""
@@ -92,6 +96,7 @@ async def _run(launched: Launched, held: Held, options: Options) -> Ended:
     name = launched.command.name
     job = Job(name, f"{name}-{launched.pid}", started=launched.started)
     sampler = Sampler()
+    lines = options.lines()
     shares = any(os.isatty(stream) for stream in range(3))
     with options.display(shares_terminal=shares) as display:
         async with trio.open_nursery() as parts:
@@ -99,8 +104,8 @@ async def _run(launched: Launched, held: Held, options: Options) -> Ended:
             parts.start_soon(Hearing(held, display, lambda info: signals.pass_on(info, launched)).run)
             async with trio.open_nursery() as readers:
                 readers.start_soon(partial(display.follow, name, job.channel, ending=False))
-                if options.progress_fd is not None:
-                    readers.start_soon(write_json, job.channel, options.progress_fd, options.line_interval)
+                if lines is not None:
+                    readers.start_soon(lines.follow, job.channel)
                 ended = await runner.run(
                     launched,
                     sampler,
@@ -121,22 +126,42 @@ async def _run(launched: Launched, held: Held, options: Options) -> Ended:
 def attach(pids: Sequence[int], held: Held, options: Options) -> int:
     """Show processes that already run until all have ended; the exit status that comes to.
 
-    Raises ProcessError for one that cannot be watched.
+    Each that cannot be watched has a line that says why, and makes the exit status 1 at the least; ProcessError if none can.
     """
-    if os.getpid() in pids:
-        raise ProcessError(f"process {os.getpid()} is this pollprog itself")
     processes: list[Process] = []
+    refused: list[str] = []
     try:
-        processes.extend(open_process(pid) for pid in dict.fromkeys(pids))
-        return trio.run(_attach, processes, held, options)
+        for pid in dict.fromkeys(pids):
+            try:
+                processes.append(watchable(pid))
+            except ProcessError as error:
+                refused.append(str(error))
+        if not processes:
+            raise ProcessError("; ".join(refused))
+        status = trio.run(_attach, processes, refused, held, options)
     finally:
         for process in processes:
             process.close()
+    return max(status, 1) if refused else status
 
 
-async def _attach(processes: Sequence[Process], held: Held, options: Options) -> int:
+def watchable(pid: int) -> Process:
+    """The process with this number, with its pidfd. Raises ProcessError if it cannot be watched."""
+    if pid == os.getpid():
+        raise ProcessError(f"process {pid} is this pollprog itself")
+    process = open_process(pid)
+    try:
+        _ = process.pidfd
+    except ProcessLookupError as error:
+        process.close()
+        raise ProcessError(f"process {pid} has just ended") from error
+    return process
+
+
+async def _attach(processes: Sequence[Process], refused: Sequence[str], held: Held, options: Options) -> int:
     sampler = Sampler()
-    jobs = [(process, job_of(process, alone=len(processes) == 1)) for process in processes]
+    lines = options.lines()
+    jobs = [(process, job_of(process, alone=len(processes) + len(refused) == 1)) for process in processes]
     codes: list[int] = []
     left: int | None = None
     with options.display(shares_terminal=False) as display:
@@ -162,30 +187,33 @@ async def _attach(processes: Sequence[Process], held: Held, options: Options) ->
                     ended,
                     total=options.total,
                     probe=options.probe,
-                    interval=options.bar_interval,
+                    interval=min(options.bar_interval, options.line_interval),
                 )
                 codes.append(exit_code((outcome.exit, outcome.signal), lost=LOST))
                 job.channel.finish(outcome)
 
             parts.start_soon(sampler.run)
             parts.start_soon(Hearing(held, display, act).run)
+            for text in refused:
+                display.say(f"pollprog: {text}", last=True)
             for _, job in jobs:
                 display.enter(job.name, job.channel)
             async with trio.open_nursery() as readers:
                 for process, job in jobs:
                     readers.start_soon(partial(display.follow, job.name, job.channel, ending=True))
+                    if lines is not None:
+                        readers.start_soon(lines.follow, job.channel)
                     readers.start_soon(watch, process, job)
             parts.cancel_scope.cancel()
     return max(codes, default=0) if left is None else left
 
 
 def job_of(process: Process, *, alone: bool) -> Job:
-    """The job that this process is. Raises ProcessError if it is gone."""
+    """The job that this process is; one among several has its number in its name."""
     try:
         name = process.stat().name
-        _ = process.pidfd
-    except ProcessLookupError as error:
-        raise ProcessError(f"process {process.pid} has just ended") from error
+    except ProcessLookupError:  # in this very moment
+        name = "process"
     return Job(name if alone else f"{name} {process.pid}", f"{name}-{process.pid}")
 
 
@@ -205,6 +233,7 @@ async def _copy(source: str, destination: str, held: Held, options: Options, *, 
     counter = Counter()
     job = Job(os.path.basename(destination) or destination, f"copy-{os.getpid()}")
     sampler = Sampler()
+    lines = options.lines()
     by: list[int] = []
 
     def act(info: signal.struct_siginfo) -> None:
@@ -221,8 +250,8 @@ async def _copy(source: str, destination: str, held: Held, options: Options, *, 
             entry = sampler.add(counter, job.channel.report, interval=min(options.bar_interval, options.line_interval))
             async with trio.open_nursery() as readers:
                 readers.start_soon(partial(display.follow, job.name, job.channel, ending=False))
-                if options.progress_fd is not None:
-                    readers.start_soon(write_json, job.channel, options.progress_fd, options.line_interval)
+                if lines is not None:
+                    readers.start_soon(lines.follow, job.channel)
                 copying = partial(copy_file, source, destination, counter=counter, cancel=lambda: bool(by))
                 try:
                     await trio.to_thread.run_sync(partial(copying, force=force, preserve=preserve))

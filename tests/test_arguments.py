@@ -69,7 +69,7 @@ def test_what_is_typed_is_what_is_asked_for():
         ("attach 4294967297", "is not a process id"),
         ("attach 99999999999999999999999", "is not a process id"),
         ("attach ²", "is not a process id"),
-        ("attach --progress-fd 2 1", "--progress-fd"),
+        ("top --progress-fd 2", "--progress-fd"),
         ("copy a", "required: DESTINATION"),
         ("copy a b c", "unrecognized arguments: c"),
         ("completion fish", "invalid choice: 'fish'"),

@@ -15,7 +15,7 @@ from terminals import PATIENCE, Terminal
 
 from pollprog import display, terminal
 from pollprog.channel import Channel, Clock
-from pollprog.display import Display, write_json
+from pollprog.display import Display, JsonLines
 from pollprog.status import Outcome, Sample, State
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ async def test_lines_of_json_end_with_the_outcome():
     channel = running("job", 10)
     reader, writer = os.pipe()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(write_json, channel, writer, 0.1)
+        nursery.start_soon(JsonLines(writer, 0.1).follow, channel)
         await trio.testing.wait_all_tasks_blocked()
         channel.finish(Outcome(State.SUCCEEDED, 0))
     os.close(writer)

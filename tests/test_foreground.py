@@ -294,11 +294,46 @@ def test_where_nobody_can_know_how_it_ended_that_is_said(tmp_path):
     child.wait(PATIENCE)
 
 
-def test_a_process_that_cannot_be_watched_is_told_in_one_line(sleeper):
+def test_a_process_that_is_gone_has_a_line_and_the_others_are_watched():
     with subprocess.Popen(["true"]) as gone:
         pass
-    done = pollprog("attach", str(sleeper.pid), str(gone.pid))
-    assert (done.returncode, done.stderr) == (125, f"pollprog: there is no process {gone.pid}\n")
+    with subprocess.Popen(["sh", "-c", "read x"], stdin=subprocess.PIPE) as child:
+        with started("attach", str(gone.pid), str(child.pid)) as process:
+            assert process.stderr.readline() == f"pollprog: there is no process {gone.pid}\n"
+            assert process.stderr.readline().startswith(f"sh {child.pid}: ")
+            child.communicate(b"\n")
+            status = process.wait(PATIENCE)
+        assert status == (1 if KERNEL_TELLS else 123)
+    for words in ([gone.pid], [gone.pid, child.pid]):
+        done = pollprog("attach", *map(str, words))
+        assert done.returncode == 125
+        assert done.stderr == f"pollprog: {'; '.join(f'there is no process {pid}' for pid in words)}\n"
+
+
+def test_the_lines_of_all_attached_processes_go_to_one_reader_each_with_its_job():
+    words = ["sh", "-c", "read x; exit 3"]
+    children = [subprocess.Popen(words, stdin=subprocess.PIPE) for _ in range(3)]
+    names = {f"sh-{child.pid}" for child in children}
+    reader, writer = os.pipe()
+    options = ["--progress", "none", "--interval", "0.1", "--progress-fd", str(writer)]
+    with started("attach", *options, *(str(child.pid) for child in children), pass_fds=[writer]) as process:
+        os.close(writer)
+        with open(reader) as file:
+            told = set()
+            while told < names:
+                line = json.loads(file.readline())
+                assert line["state"] == "running"
+                told.add(line["job"])
+            for child in children:
+                child.communicate(b"\n")
+            last = [json.loads(line) for line in file if "exit" in json.loads(line)]
+        process.wait(PATIENCE)
+    assert told == names == {line["job"] for line in last}
+    assert len(last) == len(names)
+    assert {line["exit"] for line in last} == ({3} if KERNEL_TELLS else {None})
+
+
+def test_a_process_that_cannot_be_watched_is_told_in_one_line():
     with subprocess.Popen(["true"]) as ended:
         wait_until(lambda: " Z " in told(ended.pid, "stat"))
         done = pollprog("attach", str(ended.pid))
