@@ -56,7 +56,7 @@ class Recorded:
         return str(descriptors[str(file.fd)][0])
 
     def argv(self) -> list[str]:
-        return []
+        return ["recorded"]
 
     def link(self, _name: str) -> str:
         return "/"
@@ -354,6 +354,21 @@ def test_an_input_that_is_read_over_and_over_has_no_total(tmp_path: Path) -> Non
         again = f"os.lseek(f, 0, 0); [(os.lseek(f, 0, 0), os.read(f, {MIB})) for _ in range(12)]"
         sample = steps(obedient, evidence, again, again)
         assert sample.total is None
+
+
+def test_a_process_that_has_no_words_yet_is_asked_for_them_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = [tmp_path / "one", tmp_path / "other"]
+    for path in named:
+        path.write_bytes(bytes(MIB))
+    with child(*map(str, named)) as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        with monkeypatch.context() as within_an_exec:
+            within_an_exec.setattr(Process, "argv", lambda _: [])
+            evidence.sample()
+        sample = steps(obedient, evidence, f"f = os.open({str(named[0])!r}, 0)", "os.read(f, 65536)")
+        assert sample.total == 2 * MIB
 
 
 def test_the_end_of_the_tree_says_nothing() -> None:

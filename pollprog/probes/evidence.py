@@ -134,7 +134,7 @@ class Evidence:
         for process, (told, io, files) in self._seen.items():
             identity = process.pid, process.start
             reader = self._readers.get(identity)
-            if reader is None or reader.name != told.name:  # it has become another program
+            if reader is None or reader.name != told.name:  # it has become another program, or has words now
                 reader = Reader.of(process, told.name)
             reader.look(files, self._files, rchar=io.rchar, threads=told.threads, now=now)
             present[identity] = reader

@@ -131,6 +131,7 @@ class Reader:
 
     process: Process
     name: str
+    """As the kernel tells it; empty as long as it has no words."""
     files: dict[Key, int] = field(default_factory=dict)
     """The regular files that its words name, with their sizes."""
     folders: dict[str, int | None] = field(default_factory=dict)
@@ -155,11 +156,14 @@ class Reader:
 
     @classmethod
     def of(cls, process: Process, name: str) -> Reader:
-        """Look up which files and folders the words of this process name."""
-        reader = cls(process, name)
-        words = process.argv()[1 : MOST_WORDS + 1]
+        """Look up which files and folders the words of this process name.
+
+        Within an exec it has its new name a moment before its new words: the reader then has no name, and is made again.
+        """
+        words = process.argv()
+        reader = cls(process, name if words else "")
         folder = process.link("cwd") or "/"
-        for word in words:
+        for word in words[1 : MOST_WORDS + 1]:
             for path in {word, word.partition("=")[2]} - {""}:
                 reader._add(os.path.join(folder, path))
         return reader
