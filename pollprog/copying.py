@@ -24,7 +24,6 @@ import stat
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from pollprog.counting import Counter
 from pollprog.errors import DestinationExists, IsDirectory, NotAFile, OperationFailed, SameFile
 from pollprog.in_place import opened
 from pollprog.loops import Loop
@@ -44,10 +43,11 @@ from pollprog.transfer import UNKNOWN_END, Transfer, became_shorter, stretches
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pollprog.counting import Counter
     from pollprog.in_place import InPlace
     from pollprog.paths import Path
 
-__all__ = ["Counter", "copy_file", "copy_size", "dress"]
+__all__ = ["copy_file", "copy_size", "dress"]
 
 PIECE = 64 << 10
 """Bytes looked at in one piece for whether all are zero."""

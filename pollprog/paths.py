@@ -71,7 +71,7 @@ def checked(path: Path) -> bytes:
     except UnicodeEncodeError:
         raw = b""
     if not raw or b"\0" in raw:
-        raise NoSuchFile(f"{path!r} is not the name of a file", path=_encodable(str(path)))
+        raise NoSuchFile(f"{path!r} is not the name of a file", path=_encodable(os.fsdecode(path)))
     return raw
 
 
