@@ -114,7 +114,7 @@ def test_a_stop_stops_both_and_going_on_goes_on_with_both(terminal, how):
     if how != "SIGSTOP to the group":
         assert has_no_bar(terminal.rows())
         assert terminal.screen.margins is None
-    wait_until(lambda: time.monotonic() > stopped_at + 2)
+    wait_until(lambda: time.monotonic() > stopped_at + 3)
     terminal.type("clear\n")
     terminal.wait(lambda rows: has_no_bar(rows) and is_prompt(rows))
     went_on_at = time.monotonic()
@@ -126,7 +126,7 @@ def test_a_stop_stops_both_and_going_on_goes_on_with_both(terminal, how):
     assert terminal.screen.margins is None
     with open("lines") as file:
         *_, last = (json.loads(line) for line in file)
-    assert last["elapsed"] < took - stood + 0.9
+    assert last["elapsed"] < took - stood / 2
     assert (last["state"], last["exit"]) == ("succeeded", 0)
 
 
@@ -441,7 +441,7 @@ def test_a_copy_has_a_bar_and_the_time_in_which_it_stood_still_does_not_count(te
     terminal.wait(lambda rows: "%" in rows[0])
     os.kill(process.pid, signal.SIGSTOP)
     stopped = time.monotonic()
-    wait_until(lambda: time.monotonic() > stopped + 2)
+    wait_until(lambda: time.monotonic() > stopped + 3)
     os.kill(process.pid, signal.SIGCONT)
     stood = time.monotonic() - stopped
     assert terminal.wait_end() == 0
@@ -449,5 +449,5 @@ def test_a_copy_has_a_bar_and_the_time_in_which_it_stood_still_does_not_count(te
     assert not any(terminal.rows())
     with open("lines") as file:
         *_, last = (json.loads(line) for line in file)
-    assert last["elapsed"] < took - stood + 0.9
+    assert last["elapsed"] < took - stood / 2
     assert last["current"] == 40 << 20

@@ -188,6 +188,7 @@ def test_the_words_and_the_environment_are_those_it_was_started_with() -> None:
     environment = {"PATH": "/bin:/usr/bin", "EMPTY": "", "EQUALS": "a=b=c", "BYTES": "\udcff"}
     with subprocess.Popen(words, env=environment, stdin=subprocess.PIPE) as other:
         process = Process(other.pid)
+        wait_until(lambda: process.argv() and process.environ())  # within the exec it has neither yet
         assert process.argv() == words
         assert process.environ() == environment
         assert other.stdin is not None
