@@ -50,36 +50,39 @@ class Place:
         try:
             os.link(self.temporary, self.name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
         except FileExistsError as error:
-            raise self.appeared() from error
+            raise self.appeared(" (`force` replaces it)") from error
         except OSError:  # no hard links there
-            self.rename()
+            try:
+                renamed = self.rename()
+            except FileExistsError as error:
+                raise self.appeared(" (`force` replaces it)") from error
+            if not renamed:
+                text = "the file system there can name a file only by replacing what has the name (`force` allows it)"
+                raise OperationFailed(text, path=parameter(self.path)) from None
 
     def publish_directory(self) -> None:
         """Give the finished directory its name."""
         try:
-            self.rename()
-        except OperationFailed:
-            try:
-                os.stat(self.name, dir_fd=self.directory, follow_symlinks=False)
-            except FileNotFoundError:
-                # All that this could replace is an empty directory that has just been made.
+            if not self.rename():
+                # Fails where something is, but for an empty directory, and of that nothing is lost.
                 os.rename(self.temporary, self.name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
-            else:
-                raise self.appeared() from None
+        except (FileExistsError, NotADirectoryError) as error:
+            raise self.appeared(": choose another name") from error
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            raise self.appeared(": choose another name") from error
 
-    def rename(self) -> None:
-        """Give the name by renaming, but never replace with it."""
+    def rename(self) -> bool:
+        """Give the name by renaming where nothing has it; False if the file system cannot do that."""
         try:
             rename_without_replacing(self.temporary, self.name, self.directory)
-        except FileExistsError as error:
-            raise self.appeared() from error
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOSYS):
                 raise
-            text = "the file system there can name a file only by replacing what has the name (`force` allows it)"
-            raise OperationFailed(text, path=parameter(self.path)) from error
+            return False
+        return True
 
-    def appeared(self) -> DestinationExists:
+    def appeared(self, advice: str) -> DestinationExists:
         """The error for what was not there when the work began."""
-        text = f"{called(self.path)} appeared meanwhile (`force` replaces it)"
-        return DestinationExists(text, path=parameter(self.path))
+        return DestinationExists(f"{called(self.path)} appeared meanwhile{advice}", path=parameter(self.path))

@@ -12,6 +12,8 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from loop_runs import MIB, after, content, file_size_limit, from_call, on_a_small_disk, run, watched
@@ -262,22 +264,18 @@ print(sorted(os.listdir()))
 
 
 @pytest.fixture
-def anybodys(tmp_path):
-    """A directory in which another user has a tree."""
+def anybodys():
+    """A directory in which another user has a tree; not pytest's own, which is closed to others."""
     if not ROOT:
         pytest.skip("only root can become somebody else")
-    parents = {parent: parent.stat().st_mode for parent in (tmp_path, *tmp_path.parents)}
-    closed = {parent: mode for parent, mode in parents.items() if not mode & 0o001}
-    for parent, mode in closed.items():
-        parent.chmod(mode | 0o055)
-    tmp_path.chmod(0o777)
-    (tmp_path / "a/inner").mkdir(parents=True)
-    (tmp_path / "a/inner/file").write_bytes(content(5 * MIB))
-    for path in (tmp_path / "a", *(tmp_path / "a").rglob("*")):
-        os.chown(path, 65534, 65534)
-    yield tmp_path
-    for parent, mode in closed.items():
-        parent.chmod(mode)
+    with tempfile.TemporaryDirectory(prefix="pollprog-test-") as name:
+        directory = Path(name)
+        directory.chmod(0o777)
+        (directory / "a/inner").mkdir(parents=True)
+        (directory / "a/inner/file").write_bytes(content(5 * MIB))
+        for path in (directory / "a", *(directory / "a").rglob("*")):
+            os.chown(path, 65534, 65534)
+        yield directory
 
 
 def as_nobody(directory):
