@@ -14,6 +14,7 @@ BENCHES = {
     "dd_signals.py": "dd under SIGUSR1: nothing killed, nothing short",
     "copying.py": "our copy loop, against cp",
     "cost.py": "what watching costs",
+    "fan.py": "one job's status to a thousand watchers, against asyncio",
 }
 
 

@@ -7,7 +7,7 @@ and a job that reports a million times a second costs a reader nothing.
 The rules, each of them tested by name:
 
 1. Writers never wait.
-2. No status in the first second of the work; then at most one an interval for each reader. A change of state and the
+2. No status in the first second of the work, or what else the channel is given; then at most one an interval for each reader. A change of state and the
    outcome are not statuses: they are told at once.
 3. The newest sample is always told in the end, and nothing follows the outcome. If the work succeeded and its total is
    known, it ends with ``current == total``, else with the last that was true.
@@ -38,10 +38,10 @@ from pollprog.status import Outcome, Sample, State, Status
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Channel", "Clock"]
+__all__ = ["FIRST", "SHORTEST_INTERVAL", "Channel", "Clock"]
 
 FIRST = 1.0
-"""Seconds of work before the first status."""
+"""Seconds of work before the first status, where nobody says otherwise."""
 SHORTEST_INTERVAL = 0.1
 INSTANT = 1e-6
 """Seconds that are not worth a wait: less would be lost in the rounding of a clock."""
@@ -96,15 +96,17 @@ class Clock:
 
 
 class Channel:
-    """The status of one job.
+    """The status of one job; `first`: so many seconds of work before the first one.
 
     `report`, `change`, `finish` and `latest` may be called from any thread; `next` is awaited, in the thread of the trio run
-    in which the channel was made.
+    in which the channel was made. One who tells many readers (`pollprog.fan`) asks `wait` for each of them, and awaits `newer`
+    once for all.
     """
 
-    def __init__(self, job: str, *, clock: Clock | None = None) -> None:
+    def __init__(self, job: str, *, clock: Clock | None = None, first: float = FIRST) -> None:
         self.job = job
         self.clock = clock or Clock()
+        self.first = first
         self._lock = threading.Lock()
         """Held for a few microseconds at a time, and never while anybody waits."""
         self._token = trio.lowlevel.current_trio_token()
@@ -178,6 +180,16 @@ class Channel:
         with self._lock:
             return self._status()
 
+    @property
+    def seq(self) -> int:
+        """The number of the newest status; 0 before there is anything to tell."""
+        return self._seq
+
+    @property
+    def changed(self) -> int:
+        """The number of the newest change of state, or of the outcome; 0 before the first."""
+        return self._changed
+
     async def next(self, after: int, *, interval: float = 1.0, last: float | None = None) -> Status:
         """Wait for a status newer than the one numbered `after`, no sooner than `interval` seconds after `last`.
 
@@ -187,35 +199,47 @@ class Channel:
         await trio.lowlevel.checkpoint()
         interval = max(SHORTEST_INTERVAL, interval)
         while True:
-            # From here to park() nothing else runs in this thread, and others wake us through it: no wake-up is lost.
-            with self._lock:
-                wait = self._wait(after, interval, last)
-                if wait <= 0:
-                    return self._status()
+            seq = self._seq
+            wait, newer = self.wait(after, interval, last)
+            if wait <= 0:
+                return self.latest()
             with trio.move_on_after(wait):
-                await self._readers.park()
+                await self.newer(seq if newer else None)
 
-    def _wait(self, after: int, interval: float, last: float | None) -> float:
-        """For how many seconds the reader waits, unless it is woken."""
-        if self._outcome is not None or self._changed > after:
-            return 0.0
-        if self._seq <= after:
-            self._wanted = True
-            return math.inf
-        now = self.clock()
-        wait = FIRST - now
+    async def newer(self, seq: int | None) -> None:
+        """Wait for a status newer than the one numbered `seq`; for None, for a change of state or the outcome alone.
+
+        Another reader's news ends it too: look again. None is missed that came since the caller last looked, if nothing was
+        awaited between.
+        """
+        with self._lock:
+            there = seq is not None and self._seq > seq
+            if seq is not None and not there:
+                self._wanted = True
+        if there:
+            await trio.lowlevel.checkpoint()
+        else:
+            # Since the look nothing else has run in this thread, and others wake us through it: no wake-up is lost.
+            await self._readers.park()
+
+    def wait(self, after: int, interval: float, last: float | None) -> tuple[float, bool]:
+        """For how many seconds such a reader waits yet, 0 if it is told now; and whether a newer sample ends that wait."""
+        with self._lock:
+            if self._outcome is not None or self._changed > after:
+                return 0.0, False
+            if self._seq <= after:
+                return math.inf, True
+            now, taken = self.clock(), self._slot.taken
+        wait = self.first - now
         if wait > INSTANT and self.clock.stands:
-            wait = FIRST  # and look again: nobody says when it goes on
+            wait = max(wait, FIRST)  # and look again: nobody says when it goes on
         if last is not None:
             wait = max(wait, last + interval - trio.current_time())
         if wait > INSTANT:
-            return wait
+            return wait, False
         # Half an interval old, or older: the next one cannot be far. So a reader falls in step with a sampler of its own pace.
         wait += interval / 2
-        if wait > INSTANT and now - self._slot.taken > interval / 2:
-            self._wanted = True
-            return wait
-        return 0.0
+        return (wait, True) if wait > INSTANT and now - taken > interval / 2 else (0.0, False)
 
     def _status(self) -> Status:
         now, slot, outcome = self.clock(), self._slot, self._outcome

@@ -317,6 +317,13 @@ def print_completion(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def ask(arguments: argparse.Namespace) -> int:
+    """The commands that start a daemon, or ask one."""
+    from pollprog import service_commands
+
+    return service_commands.COMMANDS[arguments.command](arguments)
+
+
 COMMANDS = {
     "run": run,
     "attach": attach,
@@ -324,4 +331,4 @@ COMMANDS = {
     "copy": copy,
     "probes": list_probes,
     "completion": print_completion,
-}
+} | dict.fromkeys(("daemon", "call", "submit", "list", "show", "watch", "cancel", "pause", "resume", "shell"), ask)

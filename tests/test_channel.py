@@ -192,6 +192,18 @@ async def test_nobody_is_told_anything_in_the_first_second(autojump_clock: objec
     assert told[0][0] - began < 1.1
 
 
+@pytest.mark.parametrize("first", [0.0, 0.2, 5.0])
+async def test_the_channel_may_be_given_another_delay_before_the_first_status(
+    first: float, autojump_clock: object
+) -> None:
+    channel, began = Channel("job", clock=Clock(trio.current_time), first=first), trio.current_time()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(report_every, channel, 0.03)
+        await channel.next(0, interval=0.1)
+        assert first - 1e-5 <= trio.current_time() - began <= first + 0.1
+        nursery.cancel_scope.cancel()
+
+
 async def test_who_was_told_of_a_pause_in_the_first_second_gets_no_status_in_it(autojump_clock: object) -> None:
     channel, told, began = on_trios_clock(), [], trio.current_time()
     async with trio.open_nursery() as nursery:
@@ -209,7 +221,8 @@ async def test_who_was_told_of_a_pause_in_the_first_second_gets_no_status_in_it(
     assert 6 <= times[2] < 6.2
 
 
-def test_a_reader_that_waits_for_the_first_second_of_work_that_stands_does_not_spin() -> None:
+@pytest.mark.parametrize("first", [0.01, 1.0])
+def test_a_reader_that_waits_for_the_first_second_of_work_that_stands_does_not_spin(first: float) -> None:
     class Steps(trio.abc.Instrument):
         count = 0
 
@@ -217,15 +230,15 @@ def test_a_reader_that_waits_for_the_first_second_of_work_that_stands_does_not_s
             self.count += 1
 
     async def run() -> None:
-        channel = on_trios_clock()
+        channel = Channel("job", clock=Clock(trio.current_time), first=first)
         channel.report(Sample(1))
-        await trio.sleep(0.9999)
+        await trio.sleep(0.99 * first)
         channel.clock.pause()
         with trio.move_on_after(100) as waited:
             await channel.next(0)
         assert waited.cancelled_caught
         channel.clock.go_on()
-        assert (await channel.next(0)).elapsed >= 1 - 1e-5
+        assert (await channel.next(0)).elapsed >= first - 1e-5
 
     steps = Steps()
     trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0), instruments=[steps])
@@ -447,6 +460,58 @@ async def test_an_outcome_and_a_state_are_not_mistaken_for_each_other() -> None:
         channel.change(State.SUCCEEDED)
     with pytest.raises(ValueError, match="change"):
         channel.finish(Outcome(State.RUNNING))
+
+
+# --- for one who tells many
+
+
+async def test_what_comes_between_a_look_and_the_wait_for_news_ends_the_wait() -> None:
+    channel = Channel("job")
+    seq = channel.seq
+    thread = threading.Thread(target=channel.report, args=(Sample(1),))
+    thread.start()
+    thread.join(BOUND)
+    with trio.fail_after(BOUND):
+        await channel.newer(seq)
+    assert (channel.seq, channel.changed) == (1, 0)
+    seq = channel.seq
+    thread = threading.Thread(target=channel.change, args=(State.PAUSED,))
+    thread.start()
+    thread.join(BOUND)
+    with trio.fail_after(BOUND):
+        await channel.newer(None)
+    assert channel.changed == channel.seq == seq + 1
+
+
+async def test_who_waits_for_a_change_of_state_is_not_woken_by_reports(autojump_clock: object) -> None:
+    channel = on_trios_clock()
+    async with trio.open_nursery() as nursery:
+        with trio.move_on_after(10) as waited:
+            await nursery.start(report_every, channel, 0.1)
+            await channel.newer(None)
+        assert waited.cancelled_caught
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_wait_of_a_reader_says_how_long_it_is_and_whether_news_end_it(autojump_clock: object) -> None:
+    channel = on_trios_clock()
+    assert channel.wait(0, 1.0, None) == (float("inf"), True)
+    channel.report(Sample(1))
+    await trio.sleep(0.4)
+    wait, newer = channel.wait(0, 1.0, None)
+    assert (wait, newer) == (pytest.approx(0.6), False)
+    await trio.sleep(0.7)
+    channel.report(Sample(2))
+    assert channel.wait(1, 1.0, None) == (0.0, False)
+    assert channel.wait(1, 1.0, trio.current_time() - 0.25) == (pytest.approx(0.75), False)
+    await trio.sleep(0.6)  # more than half an interval: the next sample cannot be far
+    assert channel.wait(1, 1.0, trio.current_time() - 1.1) == (pytest.approx(0.4), True)
+    assert channel.wait(1, 1.0, trio.current_time() - 1.5) == (0.0, False)
+    channel.change(State.PAUSED)
+    assert channel.wait(2, 60.0, trio.current_time()) == (0.0, False)
+    assert channel.wait(3, 60.0, trio.current_time()) == (float("inf"), True)
+    channel.finish(SUCCESS)
+    assert channel.wait(4, 60.0, trio.current_time()) == (0.0, False)
 
 
 # --- 4. current stays between 0 and total, and does not fall within a phase.

@@ -1,0 +1,202 @@
+"""The configuration file: read, and checked to the last word. What is wrong with it is said in one line, with the file and the line.
+
+In TOML, by default ``~/.config/pollprog/config.toml``::
+
+    [daemon]
+    interval = 0.5                    # seconds between two statuses, if a client does not say
+
+    [operations.Backup]               # an operation of your own
+    description = "Bring a directory to the backup disk."
+    argv = ["rsync", "-a", "--", "{source:path}", "{to:path}"]
+    total = "@{source}"
+
+What ``[operations.NAME]`` may say is in `Configured`; what its placeholders mean, in `pollprog.configured`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from pollprog.errors import ConfigurationError
+
+__all__ = ["Configuration", "Configured", "Service", "default_path", "load", "parse"]
+
+T = TypeVar("T")
+Positive = Annotated[float, Meta(ge=0.0, le=86400.0)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+LARGEST = 1 << 20
+"""Bytes that a configuration file may have."""
+WORD = r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|[A-Za-z0-9_-]+)"""
+KEY = rf"{WORD}(?:\s*\.\s*{WORD})*"
+LINE = re.compile(rf"\s*(?:\[\[?\s*(?P<table>{KEY})\s*\]|(?P<key>{KEY})\s*=)")
+LONG = re.compile(r'"""(?:\\.|[^\\])*?"""' + r"|'''.*?'''", re.DOTALL)
+MOST = 8
+"""Parts of a key that are looked for when a line is; ours have fewer."""
+UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+PLACE = re.compile(r"(.*) - at `\$\.(\w+).*`", re.DOTALL)
+TOLD = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", re.DOTALL)
+
+
+class Service(Struct, frozen=True, forbid_unknown_fields=True):
+    """What ``[daemon]`` says."""
+
+    initial_delay: Positive = 1.0
+    """Seconds of work before the first status."""
+    interval: Annotated[float, Meta(ge=0.1, le=86400.0)] = 1.0
+    """Seconds between two statuses, for a client that does not say."""
+    grace: Positive = 10.0
+    """Seconds that a cancelled command has between SIGTERM and SIGKILL."""
+    connections: Count = 4096
+    """So many at a time."""
+    jobs: Count = 256
+    """So many at work at a time."""
+    finished: Annotated[int, Meta(ge=0, le=1_000_000)] = 1000
+    """So many that have ended are remembered."""
+    message_size: Annotated[int, Meta(ge=4096, le=1 << 30)] = 1 << 20
+    """Bytes of the longest message that is read."""
+
+
+class Configured(Struct, frozen=True, forbid_unknown_fields=True):
+    """What ``[operations.NAME]`` says."""
+
+    argv: Annotated[list[str], Meta(min_length=1)]
+    """The command; nothing in it goes through a shell."""
+    description: str = ""
+    help: dict[str, str] = {}
+    """What each parameter means."""
+    defaults: dict[str, str | int] = {}
+    """What a parameter is if nobody says."""
+    directory: str | None = None
+    """Where it runs; else in the caller's, or in /."""
+    environment: dict[str, str] = {}
+    """Variables beside those that it would have."""
+    probe: str | None = None
+    """As after ``--probe``; placeholders as in `argv`."""
+    total: str | None = None
+    """As after ``--total``; placeholders as in `argv`."""
+
+
+class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
+    """All that the file says."""
+
+    daemon: Service = field(default_factory=Service)
+    operations: dict[str, Configured] = {}
+    path: str = ""
+    text: str = ""
+
+    def wrong(self, where: str, what: str) -> ConfigurationError:
+        """The error for something at `where`, a path of keys as in ``operations.Backup.argv``."""
+        return wrong_line(self.path, line_of(self.text, where), what)
+
+
+def wrong_line(path: str, line: int, what: str) -> ConfigurationError:
+    """The error for something on this line."""
+    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in what)
+    return ConfigurationError(f"{path}, line {line}: {text}")
+
+
+def default_path() -> str:
+    """Where the file is if nobody says otherwise."""
+    import platformdirs
+
+    return os.path.join(platformdirs.user_config_dir("pollprog"), "config.toml")
+
+
+def load(path: str | None = None) -> Configuration:
+    """Read the configuration; the one at the default place need not be there. ConfigurationError."""
+    wanted = path or default_path()
+    try:
+        data = read(wanted)
+    except FileNotFoundError as error:
+        if not path:
+            return Configuration(path=wanted)
+        raise ConfigurationError(f"{wanted}: there is no such configuration file") from error
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise ConfigurationError(f"{wanted}: cannot be read: {reason}") from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise wrong_line(wanted, line, "this is not UTF-8, as TOML has to be") from error
+    return parse(text, wanted)
+
+
+def read(path: str) -> bytes:
+    """What the file holds. It is read again while others are served, so nothing is read that could make us wait."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode):
+            raise OSError(0, "it is a directory" if stat.S_ISDIR(info.st_mode) else "it is not a regular file")
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise OSError(0, f"it has more than {LARGEST} bytes")
+    return data
+
+
+def parse(text: str, path: str) -> Configuration:
+    """What this text says. ConfigurationError."""
+    try:
+        told = tomllib.loads(text)
+    except RecursionError as error:
+        raise ConfigurationError(f"{path}: something in it is nested too deeply") from error
+    except ValueError as error:  # TOMLDecodeError, and what Python says of a number with too many digits
+        said = TOLD.fullmatch(str(error))
+        last = max(1, len(text.splitlines()))
+        what = said[1] if said else str(error)
+        raise wrong_line(path, int(said[2] or last) if said else last, what[:1].lower() + what[1:]) from error
+    file = Configuration(path=path, text=text)
+    for name in told:
+        if name not in ("daemon", "operations"):
+            raise file.wrong(name, f"{name} is no section: there are [daemon] and [operations.NAME]")
+    tables = told.get("operations", {})
+    if not isinstance(tables, dict):
+        raise file.wrong("operations", "operations are written as [operations.NAME]")
+    return msgspec.structs.replace(
+        file,
+        daemon=converted(file, "daemon", told.get("daemon", {}), Service),
+        operations={name: converted(file, f"operations.{name}", table, Configured) for name, table in tables.items()},
+    )
+
+
+def converted(file: Configuration, where: str, table: object, kind: type[T]) -> T:
+    """A table of the file as what it has to be."""
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        said = str(error)
+        if unknown := UNKNOWN.fullmatch(said):
+            where, keys = f"{where}.{unknown[1]}", ", ".join(kind.__annotations__)
+            raise file.wrong(where, f"{where}: there is no such key; there are {keys}") from error
+        if place := PLACE.fullmatch(said):
+            where, said = f"{where}.{place[2]}", place[1]
+        raise file.wrong(where, f"{where}: {said[:1].lower()}{said[1:].replace('`', '')}") from error
+
+
+def line_of(text: str, where: str) -> int:
+    """The line on which the key ``table.key`` stands, or its table, or 1."""
+    masked = LONG.sub(lambda long: "\n" * long[0].count("\n"), text)
+    lines: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(masked.split("\n"), 1):
+        if found := LINE.match(line):
+            words = re.findall(WORD, found["table"] or found["key"])
+            name = ".".join(word[1:-1] if word[0] in "\"'" else word for word in words)
+            if found["table"]:
+                table = name
+            else:
+                name = f"{table}.{name}" if table else name
+            parts = name.split(".")[:MOST]  # a dotted key makes tables on its way
+            for size in range(1, len(parts) + 1):
+                lines.setdefault(".".join(parts[:size]), number)
+    while where and where not in lines:
+        where = where.rpartition(".")[0]
+    return lines.get(where, 1)

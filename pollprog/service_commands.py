@@ -1,0 +1,129 @@
+"""The commands that start a daemon, or ask one, from what was typed."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from pollprog import signals
+
+if TYPE_CHECKING:
+    import argparse
+
+    from pollprog.config import Configuration
+
+__all__ = ["COMMANDS"]
+
+
+def daemon(arguments: argparse.Namespace) -> int:
+    """``pollprog daemon``."""
+    from pollprog.addresses import default_path
+    from pollprog.daemon import main
+
+    main(configuration_of(arguments), arguments.socket or default_path())
+    return 0
+
+
+def configuration_of(arguments: argparse.Namespace) -> Configuration:
+    """The configuration file, and what was typed instead of it. ConfigurationError, UsageError."""
+    import msgspec
+
+    from pollprog.config import Service, load
+    from pollprog.errors import UsageError
+
+    configuration = load(arguments.config)
+    typed = {name: getattr(arguments, name) for name in Service.__struct_fields__}
+    told = msgspec.to_builtins(configuration.daemon) | {
+        name: value for name, value in typed.items() if value is not None
+    }
+    try:
+        return msgspec.structs.replace(configuration, daemon=msgspec.convert(told, Service))
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).replace("`", "'").partition(" - at '$.")
+        raise UsageError(f"--{where.strip(chr(39)).replace('_', '-')}: {what}") from error
+
+
+def call(arguments: argparse.Namespace) -> int:
+    """``pollprog call``."""
+    held = signals.hold(passing=False)
+    from pollprog import calling
+    from pollprog.errors import Cancelled
+
+    asker = calling.asker_of(
+        arguments.connect, progress=arguments.progress, interval=arguments.interval, as_json=arguments.json
+    )
+    if arguments.method is None:
+        return calling.list_operations(asker)
+    try:
+        return calling.call(asker, arguments.method, arguments.values, arguments.rest, held)
+    except Cancelled:
+        if held.interrupted:
+            signals.die_by(signal.SIGINT)
+        raise
+
+
+def submit(arguments: argparse.Namespace) -> int:
+    """``pollprog submit``."""
+    from pollprog import calling
+
+    asker = calling.asker_of(arguments.connect, as_json=arguments.json)
+    return calling.submit(asker, arguments.method, arguments.values, arguments.rest)
+
+
+def list_jobs(arguments: argparse.Namespace) -> int:
+    """``pollprog list``."""
+    from pollprog import calling, viewing
+
+    return viewing.list_jobs(calling.asker_of(arguments.connect, as_json=arguments.json), arguments.state)
+
+
+def show_job(arguments: argparse.Namespace) -> int:
+    """``pollprog show``."""
+    from pollprog import calling, viewing
+
+    return viewing.show_job(calling.asker_of(arguments.connect, as_json=arguments.json), arguments.job)
+
+
+def watch(arguments: argparse.Namespace) -> int:
+    """``pollprog watch``."""
+    held = signals.hold(passing=False)
+    from pollprog import calling, viewing
+
+    asker = calling.asker_of(
+        arguments.connect, progress=arguments.progress, interval=arguments.interval, as_json=arguments.json
+    )
+    status = viewing.watch(asker, arguments.job, held)
+    if held.interrupted:
+        signals.die_by(signal.SIGINT)
+    return status
+
+
+def order(arguments: argparse.Namespace) -> int:
+    """``pollprog cancel``, ``pause``, ``resume``."""
+    from pollprog import calling, viewing
+
+    asker = calling.asker_of(arguments.connect, as_json=arguments.json)
+    return viewing.order(asker, arguments.command.title(), arguments.jobs)
+
+
+def shell(arguments: argparse.Namespace) -> int:
+    """``pollprog shell``."""
+    from pollprog import calling
+    from pollprog.shell import main
+
+    progress = "none" if arguments.no_progress_bars else "auto"
+    return main(calling.asker_of(arguments.connect, progress=progress), arguments.file)
+
+
+COMMANDS = {
+    "daemon": daemon,
+    "call": call,
+    "submit": submit,
+    "list": list_jobs,
+    "show": show_job,
+    "watch": watch,
+    "cancel": order,
+    "pause": order,
+    "resume": order,
+    "shell": shell,
+}

@@ -1,0 +1,300 @@
+"""The interactive client: calls of operations one after another, on one daemon.
+
+A line is an operation and its parameters, as behind ``pollprog call``, or one of the commands that ``help`` lists. Quotes are those
+of a shell; ``#`` begins a comment. At a prompt there are history and completion; Ctrl-C cancels the call that runs, and keeps the
+shell. From a file or a pipe the first error ends it, with its exit status; a line that begins with ``-`` may fail.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TextIO
+
+import trio
+
+from pollprog import calling, signals, viewing, wording
+from pollprog.asking import help_text
+from pollprog.errors import PollprogError, UsageError
+from pollprog.output import show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pollprog.calling import Asker
+    from pollprog.messages import OperationMessage
+
+__all__ = ["Shell", "main"]
+
+PROMPT = "pollprog> "
+LONGEST_HISTORY = 1000
+HELP = {
+    "help [OPERATION]": "what can be called, or how",
+    "submit OPERATION …": "start it and go on; prints the job's id",
+    "list": "the jobs",
+    "show JOB": "all that is known of a job",
+    "watch JOB": "how far a job is, until it ends",
+    "cancel JOB, pause JOB, resume JOB": "what they say",
+    "cd [DIRECTORY]": "where relative paths begin",
+    "quit": "leave; jobs that were submitted go on",
+}
+
+
+class Shell:
+    """One session."""
+
+    def __init__(self, asker: Asker) -> None:
+        self.asker = asker
+        self.operations: list[OperationMessage] = trio.run(asker.operations)
+
+    def run(self, line: str) -> int:
+        """Do what a line says; the exit status. PollprogError, EOFError at ``quit``."""
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise UsageError(f"{error}: {line.strip()}") from error
+        if not words:
+            return 0
+        command = COMMANDS.get(words[0])
+        return self.call(words) if command is None else command(self, words[1:])
+
+    def call(self, words: Sequence[str]) -> int:
+        """Call an operation."""
+        values, rest = split(words[1:])
+        with held_signals() as held:
+            return calling.call(self.asker, words[0], values, rest, held)
+
+    def submit(self, words: Sequence[str]) -> int:
+        """Start an operation, and go on."""
+        if not words:
+            raise UsageError("submit what? as in: submit CopyFile source=a destination=b")
+        return calling.submit(self.asker, words[0], *split(words[1:]))
+
+    def help(self, words: Sequence[str]) -> int:
+        """What can be typed."""
+        if words:
+            from pollprog.asking import find
+
+            show(f"{help_text(find(self.operations, words[0]))}\n")
+            return 0
+        calling.list_operations(self.asker)
+        wide = max(len(name) for name in HELP)
+        show("\n" + "".join(f"{name:{wide}}  {meaning}\n" for name, meaning in HELP.items()))
+        return 0
+
+    def list(self, words: Sequence[str]) -> int:
+        """The jobs."""
+        return viewing.list_jobs(self.asker, words[0] if words else None)
+
+    def show(self, words: Sequence[str]) -> int:
+        """One job."""
+        return viewing.show_job(self.asker, one(words))
+
+    def watch(self, words: Sequence[str]) -> int:
+        """One job to its end."""
+        with held_signals() as held:
+            return viewing.watch(self.asker, one(words), held)
+
+    def cancel(self, words: Sequence[str]) -> int:
+        """End jobs."""
+        return viewing.order(self.asker, "Cancel", words)
+
+    def pause(self, words: Sequence[str]) -> int:
+        """Let jobs stand still."""
+        return viewing.order(self.asker, "Pause", words)
+
+    def resume(self, words: Sequence[str]) -> int:
+        """Let them go on."""
+        return viewing.order(self.asker, "Resume", words)
+
+    def cd(self, words: Sequence[str]) -> int:
+        """Change where relative paths begin."""
+        try:
+            os.chdir(os.path.expanduser(words[0] if words else "~"))
+        except OSError as error:
+            raise UsageError(f"cd: {words[0] if words else '~'}: {error.strerror}") from error
+        return 0
+
+    def quit(self, words: Sequence[str]) -> int:
+        """Leave."""
+        del words
+        raise EOFError
+
+
+COMMANDS: dict[str, Callable[[Shell, Sequence[str]], int]] = {
+    "help": Shell.help,
+    "?": Shell.help,
+    "call": lambda shell, words: shell.call(words) if words else shell.help(words),
+    "submit": Shell.submit,
+    "list": Shell.list,
+    "show": Shell.show,
+    "watch": Shell.watch,
+    "cancel": Shell.cancel,
+    "pause": Shell.pause,
+    "resume": Shell.resume,
+    "cd": Shell.cd,
+    "quit": Shell.quit,
+    "exit": Shell.quit,
+}
+
+
+def one(words: Sequence[str]) -> str:
+    """The one word that is there."""
+    if len(words) != 1:
+        raise UsageError("name one job; list shows them")
+    return words[0]
+
+
+def split(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str] | None]:
+    """The words before ``--`` and those behind it."""
+    if "--" not in words:
+        return words, None
+    at = list(words).index("--")
+    return words[:at], words[at + 1 :]
+
+
+@contextmanager
+def held_signals() -> Iterator[signals.Held]:
+    """While a call runs, Ctrl-C is for the call."""
+    held = signals.hold(passing=False)
+    try:
+        yield held
+    finally:
+        held.release()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def main(asker: Asker, file: str | None) -> int:
+    """``pollprog shell``: the exit status."""
+    shell = Shell(asker)
+    if file is None and sys.stdin is not None and sys.stdin.isatty():
+        return converse(shell)
+    try:
+        lines = sys.stdin if file is None else open(file, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 # closed below
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+    with lines:
+        return obey(shell, lines)
+
+
+def obey(shell: Shell, lines: TextIO) -> int:
+    """Do what each line says, to the first that fails."""
+    for line in lines:
+        try:
+            shell.run(line.removeprefix("-"))
+        except EOFError:
+            break
+        except PollprogError as error:
+            if not line.startswith("-"):
+                raise
+            complain(error)
+    return 0
+
+
+def converse(shell: Shell) -> int:
+    """Ask for lines, and do what they say."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    history = remember()
+    complete(shell)
+    status = 0
+    try:
+        while True:
+            try:
+                status = shell.run(input(PROMPT))
+            except EOFError:
+                break
+            except KeyboardInterrupt:
+                print()
+            except PollprogError as error:
+                complain(error)
+                status = error.exit_status
+    finally:
+        history()
+    return status
+
+
+def complain(error: PollprogError) -> None:
+    """Say what went wrong, and go on."""
+    print(f"pollprog: {wording.clean(str(error))}", file=sys.stderr)
+
+
+def remember() -> Callable[[], None]:
+    """Read the history of earlier sessions; what writes it again."""
+    import readline
+
+    import platformdirs
+
+    path = os.path.join(platformdirs.user_state_dir("pollprog"), "history")
+    with suppress(OSError):
+        readline.read_history_file(path)
+    readline.set_history_length(LONGEST_HISTORY)
+
+    def keep() -> None:
+        with suppress(OSError):
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            readline.write_history_file(path)
+
+    return keep
+
+
+def complete(shell: Shell) -> None:
+    """Have the tab key complete operations, their parameters, and files."""
+    import readline
+
+    found: list[str] = []
+
+    def completer(text: str, state: int) -> str | None:
+        if state == 0:
+            begin = readline.get_line_buffer()[: readline.get_begidx()]
+            found[:] = candidates(shell, begin.split(), text)
+        return found[state] if state < len(found) else None
+
+    readline.set_completer(completer)
+    readline.set_completer_delims(" \t\n")
+    readline.parse_and_bind("tab: complete")
+
+
+def candidates(shell: Shell, before: Sequence[str], text: str) -> list[str]:
+    """What may stand here, after these words, and begins with `text`."""
+    names = [operation.name for operation in shell.operations]
+    if not before or (len(before) == 1 and before[0] in ("help", "?", "call", "submit")):
+        first = [*names, *COMMANDS] if not before else names
+        return [f"{word} " for word in first if word.lower().startswith(text.lower())]
+    words = before[1:] if before[0] in ("call", "submit") else before
+    if words[0] in ("show", "watch", "cancel", "pause", "resume"):
+        with suppress(PollprogError):
+            return [f"{job.id} " for job in trio.run(shell.asker.jobs) if job.id.startswith(text)]
+        return []
+    if words[0] == "cd":
+        return [word for word in paths(text) if word.endswith("/")]
+    operation = next((one for one in shell.operations if one.name.lower() == words[0].lower()), None)
+    if operation is None:
+        return []
+    key, equals, value = text.partition("=")
+    if not equals:
+        return [f"{parameter.name}=" for parameter in operation.parameters if parameter.name.startswith(text)]
+    parameter = next((parameter for parameter in operation.parameters if parameter.name == key), None)
+    if parameter is None:
+        return []
+    if parameter.kind == "path":
+        return [f"{key}={path}" for path in paths(value)]
+    choices = parameter.choices or (["true", "false"] if parameter.kind == "boolean" else [])
+    return [f"{key}={choice} " for choice in choices if choice.startswith(value)]
+
+
+def paths(text: str) -> list[str]:
+    """The files whose names begin so, quoted where a shell would."""
+    folder, name = os.path.split(text)
+    try:
+        entries = sorted(os.scandir(os.path.expanduser(folder) or "."), key=lambda entry: entry.name)
+    except OSError:
+        return []
+    return [
+        re.sub(r"([\s'\"\\#])", r"\\\1", os.path.join(folder, entry.name)) + ("/" if entry.is_dir() else "")
+        for entry in entries
+        if entry.name.startswith(name) and (name.startswith(".") or not entry.name.startswith("."))
+    ]

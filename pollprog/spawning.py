@@ -1,0 +1,255 @@
+"""Starts a command for a job that has no terminal, and ends it, with all that descends from it.
+
+It gets a session of its own, nothing to read, the directory and environment that the job says, and for what it prints a file
+that nobody has to empty: it never waits for us, and goes on if we end. Of that file the last few lines are kept, so a command that
+talks for a week fills no disk. What differs from `pollprog.launch` is that nobody's shell is imitated here.
+
+Until `Spawned.close` the command is not reaped, so its number, that of its group and that of its session are nobody else's. What
+descends from it is found in three ways: in its group, in its tree, and, when nothing is left of that, in its session. Who has left
+all three before anybody looked is a daemon, and lives on.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import trio
+
+from pollprog.errors import CommandNotExecutable, CommandNotFound, InvalidParameter
+from pollprog.launch import Command, Launched, first_line
+from pollprog.paths import refusal
+from pollprog.process import Process, ProcessTree
+from pollprog.syscalls import punch_hole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import IO
+
+    from pollprog.ending import Ended
+
+__all__ = ["Spawned", "spawn"]
+
+TAIL = 4096
+"""Bytes of what a command printed that are kept for people to read."""
+KEPT = 1 << 20
+"""Bytes of it that may lie on disk before all but the tail are given back."""
+BEAT = 0.02
+LONGEST_BEAT = 0.25
+"""Seconds between two looks whether what was told to end has ended: so many at first, and more where that takes long."""
+
+
+class Held(Launched):
+    """A command that is not reaped before it is let go: until then its number stays its own."""
+
+    __slots__ = ()
+
+    def reap(self) -> Ended | None:
+        """How it ended; None while it runs."""
+        if self._ended is None:
+            try:
+                result = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:  # somebody in this process waits for any child at all
+                self._ended = None, None
+                return self._ended
+            if result is not None:
+                exited = result.si_code == os.CLD_EXITED
+                self._ended = (result.si_status, None) if exited else (None, result.si_status)
+        return self._ended
+
+
+class Spawned:
+    """A command of a job, with all that descends from it."""
+
+    def __init__(self, command: Command, popen: subprocess.Popen[bytes], printed: IO[bytes]) -> None:
+        info = os.fstat(printed.fileno())
+        self.launched = Held(command, popen.pid, {})
+        self.launched.aside = frozenset({(info.st_dev, info.st_ino)})
+        self._popen = popen
+        self._printed = printed
+        self._given_back = 0
+        self._until = 0.0
+        """When patience with it ends, once it was told to end."""
+        self._trees: list[ProcessTree] = []
+        """The command's, and those of what was found in its session."""
+        self._adopt(popen.pid)
+
+    # -- what it prints
+
+    def printed(self) -> str:
+        """The last of what it printed on either stream, without half characters."""
+        descriptor = self._printed.fileno()
+        size = os.fstat(descriptor).st_size
+        data = os.pread(descriptor, TAIL, max(0, size - TAIL))
+        return data.replace(b"\0", b"").decode("utf-8", "replace").lstrip("\ufffd")
+
+    def trim(self) -> None:
+        """Give back the space of all but the last of what it printed, if that has become much."""
+        descriptor = self._printed.fileno()
+        size = os.fstat(descriptor).st_size
+        if size - self._given_back > KEPT:
+            self._given_back = size - TAIL
+            with suppress(OSError):  # a file system that cannot do it keeps all
+                punch_hole(descriptor, 0, self._given_back)
+
+    # -- its end
+
+    def send(self, number: int) -> int:
+        """Send a signal to all of it; how many processes of it live."""
+        live = self._live()
+        with suppress(OSError):  # all of it may be a stranger's by now, as with sudo
+            os.killpg(self.launched.pid, number)
+        for process in live:
+            with suppress(OSError, ValueError):
+                if os.getpgid(process.pid) != self.launched.pid:
+                    process.send(number)
+        return len(live)
+
+    def _live(self) -> list[Process]:
+        live = [process for tree in self._trees for process, _ in tree.look()]
+        if not live:
+            self._search_session()
+            live = [process for tree in self._trees for process, _ in tree.look()]
+        return live
+
+    def _search_session(self) -> None:
+        """Find what has been orphaned before anybody saw it. A look at every process there is, so it comes last."""
+        known = {tree.root.pid for tree in self._trees}
+        for name in os.listdir("/proc"):
+            if name.isdigit() and int(name) not in known:
+                with suppress(OSError):
+                    if os.getsid(int(name)) == self.launched.pid:
+                        self._adopt(int(name))
+
+    def _adopt(self, pid: int) -> None:
+        with suppress(OSError, ValueError):  # it has ended already
+            self._trees.append(ProcessTree(Process(pid)))
+
+    async def end(self, grace: float, number: int = signal.SIGTERM) -> None:
+        """Tell all of it to end, by this signal, and after `grace` seconds by SIGKILL. Returns when nothing of it lives."""
+        self._until = trio.current_time() + grace
+        for told in (number, signal.SIGCONT):  # what was paused would hear the first only when it goes on
+            self.send(told)
+        beat = BEAT
+        while self.send(0 if trio.current_time() < self._until else signal.SIGKILL):
+            await trio.sleep(beat)
+            beat = min(beat * 1.2, LONGEST_BEAT, max(BEAT, self._until - trio.current_time()))
+
+    def hurry(self) -> None:
+        """Have no more patience with what was told to end."""
+        self._until = 0.0
+
+    def close(self) -> None:
+        """Let go of it. If it still lives, it is killed: nobody is there to see to it."""
+        if self.launched.reap() is None:
+            self.send(signal.SIGKILL)
+        self._popen.wait()
+        for tree in self._trees:
+            tree.close()
+            tree.root.close()
+        self.launched.close()
+        self._printed.close()
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    directory: str,
+    environment: Mapping[str, str],
+    output: int | None = None,
+    source: int | None = None,
+) -> Spawned:
+    """Start a command; `output` and `source`: the descriptors for its standard output and input, if not ours to choose.
+
+    Raises InvalidParameter for words that no command can have, CommandNotFound, CommandNotExecutable, and for the directory
+    what `pollprog.paths.refusal` makes of it. Blocks as long as the directory and the program take to be found.
+    """
+    check(argv, directory, environment)
+    printed = output_file()
+    try:
+        stdout = printed.fileno() if output is None else output
+        started = start(argv, directory, environment, stdin=source, stdout=stdout, stderr=printed.fileno())
+        return Spawned(Command(argv), started, printed)
+    except BaseException:
+        printed.close()
+        raise
+
+
+def check(argv: Sequence[str], directory: str, environment: Mapping[str, str]) -> None:
+    """Raise InvalidParameter for what the kernel could not even be told."""
+    if not argv or not argv[0]:
+        raise InvalidParameter("argv: there is no command in it", parameter="argv")
+    for name, words in (("argv", argv), ("directory", [directory]), ("environment", environment.values())):
+        if any("\0" in word for word in words):
+            raise InvalidParameter(f"{name}: no word of it can have a NUL byte", parameter=name)
+    for name in environment:
+        if not name or "=" in name or "\0" in name:
+            raise InvalidParameter(f"environment: {name!r} is not the name of a variable", parameter="environment")
+
+
+def output_file() -> IO[bytes]:
+    """A new file without a name, for what a command prints."""
+    try:
+        file = tempfile.TemporaryFile(prefix="pollprog-")
+    except OSError as error:
+        raise refusal(error, "write", os.fsencode(error.filename or "a temporary file")) from error
+    # What is written by its other name, /dev/stderr, is then followed and not overwritten.
+    fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+    return file
+
+
+def start(
+    argv: Sequence[str], directory: str, environment: Mapping[str, str], *, stdin: int | None, stdout: int, stderr: int
+) -> subprocess.Popen[bytes]:
+    """Start it, or /bin/sh on it where the kernel does not know its format; the errors of either, in words."""
+    streams = {"stdin": subprocess.DEVNULL if stdin is None else stdin, "stdout": stdout, "stderr": stderr}
+    name = argv[0]
+    try:
+        try:
+            return run_program(argv, directory, environment, streams)
+        except OSError as error:
+            path = found(name, directory, environment)
+            if error.errno != errno.ENOEXEC or path is None or b"\0" in first_line(path):
+                raise
+            return run_program(["/bin/sh", path, *argv[1:]], directory, environment, streams)
+    except FileNotFoundError as error:
+        if is_about(error, directory, name):
+            raise refusal(error, "run a command in", os.fsencode(directory)) from error
+        if found(name, directory, environment) is not None:
+            raise CommandNotExecutable(f"{name}: cannot be run: what loads or interprets it is not there") from error
+        raise CommandNotFound(f"{name}: command not found") from error
+    except OSError as error:
+        if is_about(error, directory, name):
+            raise refusal(error, "run a command in", os.fsencode(directory)) from error
+        reason = (error.strerror or str(error)).lower()
+        raise CommandNotExecutable(f"{name}: cannot be run: {reason}") from error
+
+
+def run_program(
+    argv: Sequence[str], directory: str, environment: Mapping[str, str], streams: Mapping[str, int]
+) -> subprocess.Popen[bytes]:
+    """Start this very program. Our descriptors are not inherited."""
+    return subprocess.Popen(
+        list(argv), cwd=directory, env=dict(environment), start_new_session=True,
+        stdin=streams["stdin"], stdout=streams["stdout"], stderr=streams["stderr"],
+    )  # fmt: skip
+
+
+def is_about(error: OSError, directory: str, name: str) -> bool:
+    """Whether it is the directory that cannot be entered, and not the program that cannot be run."""
+    return error.filename == directory != name
+
+
+def found(name: str, directory: str, environment: Mapping[str, str]) -> str | None:
+    """The path of the program of this name."""
+    if "/" in name:
+        path = os.path.join(directory, name)
+        return path if os.path.isfile(path) else None
+    return shutil.which(name, path=environment.get("PATH", os.defpath))

@@ -1,0 +1,175 @@
+"""The commands that look at a daemon's jobs: list, show, watch, cancel, pause, resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from pollprog import signals, wording
+from pollprog.calling import Asker, Followed, show_result, shown, text
+from pollprog.client import open_client
+from pollprog.display import Display
+from pollprog.errors import Cancelled, PollprogError, Unreachable
+from pollprog.hearing import Hearing
+from pollprog.messages import INTERFACE, JobMessage, status_of
+from pollprog.output import show
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Sequence
+
+    from pollprog.signals import Held
+    from pollprog.status import Status
+
+__all__ = ["jobs_table", "list_jobs", "order", "show_job", "watch"]
+
+
+def list_jobs(asker: Asker, state: str | None) -> int:
+    """``pollprog list``."""
+    jobs = trio.run(partial(asker.jobs, **({"state": state} if state else {})))
+    if asker.as_json:
+        show(b"".join(msgspec.json.encode(job) + b"\n" for job in jobs))
+    elif jobs:
+        show("".join(f"{line}\n" for line in jobs_table(jobs, columns())))
+    else:
+        print("pollprog: there are no jobs", file=sys.stderr)
+    return 0
+
+
+def show_job(asker: Asker, job: str) -> int:
+    """``pollprog show``: one job, with all that is known of it."""
+    told = trio.run(partial(asker.ask, "Get", job=job))["job"]
+    if asker.as_json:
+        show(json.dumps(told, ensure_ascii=False) + "\n")
+        return 0
+    one = msgspec.convert(told, JobMessage)
+    lines = [
+        ("job", one.id),
+        ("does", one.title),
+        ("state", one.state),
+        ("uid", str(one.uid)),
+        ("started", when(one.started)),
+    ]
+    if one.ended is not None:
+        lines.append(("ended", when(one.ended)))
+    if one.status is not None:
+        status = status_of(one.status)
+        told_of = wording.bar_line(status, columns=79, unicode=False, colour=False) if not status.state.over else ""
+        lines += [("progress", told_of.strip())] if told_of else []
+        lines += [("measured by", status.source)] if status.source else []
+    if one.message:
+        lines.append(("error", f"{(one.error or '').removeprefix(INTERFACE + '.')}: {one.message}"))
+    if one.result is not None:
+        lines.append(("result", text(one.result)))
+    show("".join(f"{name + ':':13}{wording.clean(value)}\n" for name, value in lines))
+    return 0
+
+
+def order(asker: Asker, method: str, jobs: Sequence[str]) -> int:
+    """``pollprog cancel``, ``pause``, ``resume``: for each job; the exit status of the last that could not."""
+    status = 0
+    for job in jobs:
+        try:
+            state = trio.run(partial(asker.ask, method, job=job))["state"]
+            show(json.dumps({"job": job, "state": state}) + "\n" if asker.as_json else f"{job}: {state}\n")
+        except Unreachable:
+            raise
+        except PollprogError as error:
+            print(f"pollprog: {wording.clean(str(error))}", file=sys.stderr)
+            status = error.exit_status
+    return status
+
+
+def watch(asker: Asker, job: str | None, held: Held) -> int:
+    """``pollprog watch``: one job to its end, and its exit status; or all jobs, until somebody ends it."""
+    if job is None:
+        return trio.run(_watch_all, asker, held)
+    try:
+        told = msgspec.convert(trio.run(partial(asker.ask, "Get", job=job))["job"], JobMessage)
+        result = trio.run(partial(shown, asker, told.method, Followed(asker, job), held, cancelling=False))
+    except Cancelled:
+        return 130
+    return show_result(asker, result)
+
+
+async def _watch_all(asker: Asker, held: Held) -> int:
+    known: dict[str, JobMessage] = {}
+    left = 0
+    live = os.isatty(1) and not asker.as_json
+    with Display("auto" if live else "none", interval=asker.bar_interval, shares_terminal=False) as display:
+        async with trio.open_nursery() as parts:
+
+            def act(info: signal.struct_siginfo) -> None:
+                nonlocal left
+                if info.si_signo in signals.LEAVING:
+                    left = 128 + info.si_signo
+                    parts.cancel_scope.cancel()
+
+            parts.start_soon(Hearing(held, display, act).run)
+            async with open_client(asker.address) as client:
+                async for reply in client.call("Watch", interval=asker.interval or 1.0).replies():
+                    changed = msgspec.convert(reply["jobs"], list[JobMessage])
+                    known.update({one.id: one for one in changed})
+                    if asker.as_json:
+                        show(b"".join(msgspec.json.encode(one) + b"\n" for one in changed))
+                    elif display.screen is not None:
+                        width, height = display.screen.size()
+                        shown_jobs = list(reversed(known.values()))[: max(1, (height or 24) - 3)]
+                        display.screen.draw([*jobs_table(shown_jobs, width - 1), ""])
+                    else:
+                        show("".join(f"{job_line(one)}\n" for one in changed))
+            parts.cancel_scope.cancel()
+    return left
+
+
+def job_line(job: JobMessage) -> str:
+    """A job in a line of a log."""
+    status = status_of(job.status) if job.status is not None else None
+    done = wording.percent_of(status, short=True) if status is not None else ""
+    return wording.clean(" ".join(filter(None, [job.id, job.state, done.strip(), job.title])))
+
+
+def jobs_table(jobs: Sequence[JobMessage], room: int) -> list[str]:
+    """Jobs as the lines of a table of that many cells."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for head in ("JOB", "STATE", "DONE", "LEFT", "STARTED", "WORK"):
+        grid.add_column(head, no_wrap=True, overflow="ellipsis", ratio=1 if head == "WORK" else None)
+    for job in jobs:
+        status = status_of(job.status) if job.status is not None else None
+        cells = [job.id, job.state, *columns_of(status), when(job.started), job.title]
+        grid.add_row(*(Text(wording.clean(cell)) for cell in cells))
+    console = Console(width=room, color_system=None)
+    with console.capture() as capture:
+        console.print(grid)
+    return [line.rstrip() for line in capture.get().rstrip("\n").split("\n")]
+
+
+def columns_of(status: Status | None) -> tuple[str, str]:
+    """How much is done, and how long it takes."""
+    if status is None:
+        return "", ""
+    standing = "" if status.outcome is not None else wording.standing_of(status, short=True)
+    return wording.percent_of(status, short=True).strip() or wording.amount_of(status), standing
+
+
+def when(moment: float) -> str:
+    """A time, for people: of today, without the date."""
+    then = time.localtime(moment)
+    today = time.localtime()[:3] == then[:3]
+    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M", then)
+
+
+def columns() -> int:
+    """How wide standard output is."""
+    return os.get_terminal_size(1).columns if os.isatty(1) else 160
