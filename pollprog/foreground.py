@@ -19,7 +19,7 @@ from pollprog.counting import Counter
 from pollprog.display import Display, JsonLines
 from pollprog.ending import exit_code, outcome_of
 from pollprog.errors import Cancelled, OperationError, PollprogError, ProcessError
-from pollprog.hearing import Hearing
+from pollprog.hearing import Hearing, Leaving
 from pollprog.process import open_process
 from pollprog.sampler import Sampler
 from pollprog.status import Outcome, State
@@ -163,15 +163,9 @@ async def _attach(processes: Sequence[Process], refused: Sequence[str], held: He
     lines = options.lines()
     jobs = [(process, job_of(process, alone=len(processes) + len(refused) == 1)) for process in processes]
     codes: list[int] = []
-    left: int | None = None
     with options.display(shares_terminal=False) as display:
         async with trio.open_nursery() as parts:
-
-            def act(info: signal.struct_siginfo) -> None:
-                nonlocal left
-                if info.si_signo in signals.LEAVING:
-                    left = 128 + info.si_signo
-                    parts.cancel_scope.cancel()
+            leaving = Leaving(parts.cancel_scope)
 
             async def watch(process: Process, job: Job) -> None:
                 def ended() -> None:
@@ -193,7 +187,7 @@ async def _attach(processes: Sequence[Process], refused: Sequence[str], held: He
                 job.channel.finish(outcome)
 
             parts.start_soon(sampler.run)
-            parts.start_soon(Hearing(held, display, act).run)
+            parts.start_soon(Hearing(held, display, leaving).run)
             for text in refused:
                 display.say(f"pollprog: {text}", last=True)
             for _, job in jobs:
@@ -205,7 +199,7 @@ async def _attach(processes: Sequence[Process], refused: Sequence[str], held: He
                         readers.start_soon(lines.follow, job.channel)
                     readers.start_soon(watch, process, job)
             parts.cancel_scope.cancel()
-    return max(codes, default=0) if left is None else left
+    return max(codes, default=0) if leaving.status is None else leaving.status
 
 
 def job_of(process: Process, *, alone: bool) -> Job:

@@ -16,10 +16,29 @@ if TYPE_CHECKING:
     from pollprog.display import Display
     from pollprog.signals import Held
 
-__all__ = ["Hearing"]
+__all__ = ["Hearing", "Leaving"]
 
 BEAT = 0.5
 """Seconds after which we notice that we stood still ourselves."""
+
+
+class Leaving:
+    """What a viewer does at the first signal that ends it: it cancels this scope."""
+
+    def __init__(self, scope: trio.CancelScope) -> None:
+        self._scope = scope
+        self.status: int | None = None
+        """The exit status that this comes to; None as long as nobody wants it to end."""
+
+    def __call__(self, info: signal.struct_siginfo) -> None:
+        """Take a signal in."""
+        if info.si_signo in signals.LEAVING:
+            self.leave(128 + info.si_signo)
+
+    def leave(self, status: int) -> None:
+        """End with this exit status."""
+        self.status = status
+        self._scope.cancel()
 
 
 class Hearing:

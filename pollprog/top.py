@@ -33,7 +33,7 @@ from pollprog import signals, terminal, wording
 from pollprog.channel import Channel, Clock
 from pollprog.display import Display
 from pollprog.ending import OURS
-from pollprog.hearing import Hearing
+from pollprog.hearing import Hearing, Leaving
 from pollprog.output import show
 from pollprog.probes.chooser import Chooser
 from pollprog.process import KERNEL_THREAD, Process, ProcessTree, parse_io, parse_stat
@@ -143,8 +143,7 @@ class Job:
         self.command = found.name
         self.pulse = 0
         """Where the blob of its bar is."""
-        self._root = Process(found.pid, keep=False)
-        self._group = Group(self._root, found.members)
+        self._group = Group(Process(found.pid, keep=False), found.members)
         self._chooser = Chooser(self._group, launched=False)
         self._base: Sample | None = None  # what growth is counted from
         self._based = 0.0
@@ -173,8 +172,6 @@ class Job:
     def close(self) -> None:
         """Give back every descriptor."""
         self._chooser.close()
-        self._group.close()
-        self._root.close()
 
     def _take(self, sample: Sample) -> None:
         self._channel.report(sample)
@@ -333,7 +330,6 @@ def main(*, once: bool, interval: float) -> int:
 
 
 async def _main(held: Held, *, as_json: bool, interval: float) -> int:
-    left: int | None = None
     live = os.isatty(1) and not as_json
     look = {
         "unicode": terminal.unicode_understood(os.environ),
@@ -341,16 +337,9 @@ async def _main(held: Held, *, as_json: bool, interval: float) -> int:
     }
     with Display("auto" if live else "none", interval=interval, shares_terminal=False) as display:
         async with trio.open_nursery() as parts:
-
-            def act(info: signal.struct_siginfo) -> None:
-                nonlocal left
-                if info.si_signo in signals.LEAVING:
-                    left = 128 + info.si_signo
-                    parts.cancel_scope.cancel()
-
-            top = Top()
+            top, leaving = Top(), Leaving(parts.cancel_scope)
             parts.start_soon(top.sampler.run)
-            parts.start_soon(Hearing(held, display, act).run)
+            parts.start_soon(Hearing(held, display, leaving).run)
             for _ in range(FIRST_LOOKS):
                 await trio.sleep(FIRST_INTERVAL)
                 top.update(FIRST_INTERVAL)
@@ -361,8 +350,8 @@ async def _main(held: Held, *, as_json: bool, interval: float) -> int:
                 top.update(interval)
                 await trio.sleep(interval)
             parts.cancel_scope.cancel()
-    if left is not None or top.entry.removed:
-        return OURS if left is None else left
+    if leaving.status is not None or top.entry.removed:
+        return OURS if leaving.status is None else leaving.status
     if as_json:
         print_json(top)
     else:
