@@ -49,6 +49,8 @@ HINTS = {
     errno.EACCES: "see the permissions of the file and of the directories above it",
     errno.EPERM: "see the permissions of the directory, and `lsattr`",
     errno.ENOENT: "see whether the name is right and its directory exists",
+    errno.EISDIR: "name the file in it",
+    errno.ENOTDIR: "see whether each part of the path is a directory",
     errno.EROFS: "choose a place that can be written",
     errno.EIO: "see `dmesg` for what the device says",
     errno.EBUSY: "unmount it, or stop what uses it",
