@@ -1,0 +1,213 @@
+"""What a client says and hears, without I/O: a call becomes bytes, and the bytes that come become events.
+
+`Methods` knows what a service answers with several messages, and turns what somebody wants into an `Asked`. A `Conversation` is one
+connection: it makes an `Asked` into bytes, and says what came in reply. What comes is hostile until it has been through here. The
+rules:
+
+1. One call at a time. Before it is asked and after its reply nothing may come; a reply that continues comes only if `more` was
+   asked for. All else is a ProtocolError, after which the connection is good for nothing.
+2. What follows the reply in the same breath does not spoil the reply: the connection is `broken`, and to be closed.
+3. A reply that continues is a status, or, of a method that tells something else bit by bit, a part.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from pollprog.errors import ProtocolError, UsageError
+from pollprog.messages import INTERFACE, DescribeReply, StatusMessage, status_of
+from pollprog.varlink import Framer, decode_reply, encode_call, error_from, parse_reply
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pollprog.errors import PollprogError
+    from pollprog.status import Status
+
+__all__ = ["DESCRIBE", "Asked", "Conversation", "Event", "Failure", "Methods", "Part", "Result", "prepared"]
+
+LIMIT = 1 << 26
+"""Bytes of the longest message that is taken from a service: a list of all jobs, with what each returned, is no small one."""
+OWN = {
+    "List": False,
+    "Get": False,
+    "Follow": True,
+    "Watch": True,
+    "Cancel": False,
+    "Pause": False,
+    "Resume": False,
+    "Submit": False,
+    "Describe": False,
+}
+"""What a daemon answers to beside its operations: whether it is with several messages."""
+
+
+# --- what is asked
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call, ready to be made."""
+
+    method: str
+    """Its whole name."""
+    parameters: Mapping[str, object]
+    more: bool = False
+    job: str | None = None
+    """The id of the job that it will be, if it is an operation: what can be cancelled."""
+
+
+DESCRIBE = Asked(f"{INTERFACE}.Describe", {})
+
+
+class Methods:
+    """Which methods a service has, as far as it has said."""
+
+    def __init__(self) -> None:
+        self._progress: dict[str, bool] = {}
+
+    def knows(self, method: str) -> bool:
+        """Whether `ask` needs nothing more to be learnt: of other interfaces than ours nothing can be."""
+        return "." in method.removeprefix(f"{INTERFACE}.") or own_name(method) in OWN | self._progress
+
+    def learn(self, described: object) -> None:
+        """Take the answer to `DESCRIBE`. ProtocolError if it is none."""
+        try:
+            told = msgspec.convert(described, DescribeReply)
+        except msgspec.ValidationError as error:
+            raise ProtocolError(f"no description of operations: {error}") from error
+        self._progress = {operation.name: operation.progress for operation in told.operations}
+
+    def ask(self, method: str, parameters: Mapping[str, Any], *, more: bool | None = None) -> Asked:
+        """The call of a method; without an interface in its name, of ours. `more`: None is where it is of use."""
+        name = own_name(method)
+        job = None
+        if name in self._progress:
+            job = parameters.get("job") or f"{name.lower()[:40]}-{os.urandom(8).hex()}"
+            parameters = {**parameters, "job": job}
+        if more is None:
+            more = OWN.get(name, False) or self._progress.get(name, False)
+        return Asked(method if "." in method else f"{INTERFACE}.{method}", parameters, more, job)
+
+
+def own_name(method: str) -> str:
+    """The name of a method in our interface; one of another stays as it is."""
+    return method.removeprefix(f"{INTERFACE}.")
+
+
+def prepared(value: Any, *, local: bool = True) -> Any:
+    """A parameter as it is sent: a path becomes absolute text, wherever in it that stands; text stays what it is.
+
+    UsageError for a path that the other machine (not `local`) would look for elsewhere, and for what JSON cannot say.
+    """
+    if isinstance(value, os.PathLike):
+        text = os.fsdecode(value)
+        if not local and not os.path.isabs(text):
+            raise UsageError(f"{text!r} is on another machine, and has to be absolute")
+        value = os.path.abspath(text)
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{value!r} cannot be sent: it is no UTF-8") from error
+    elif isinstance(value, list | tuple):
+        return [prepared(one, local=local) for one in value]
+    elif isinstance(value, dict):
+        return {key: prepared(one, local=local) for key, one in value.items() if one is not None}
+    return value
+
+
+# --- what comes
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A reply that is neither a status nor the last one."""
+
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The reply. A method that returns a `result` returns just that, another all of its parameters."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The reply, if it is an error."""
+
+    error: PollprogError
+
+
+Event: TypeAlias = "Status | Part | Result | Failure"
+
+
+class Continued(Struct, frozen=True):
+    """What is looked for in a reply that continues."""
+
+    status: StatusMessage | None = None
+
+
+class Conversation:
+    """One connection, from the client's side."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._framer = Framer(limit)
+        self._asked: Asked | None = None
+        self.heard = False
+        """Whether the other side has ever said something that makes sense."""
+        self.broken = False
+        """It must not be used for another call."""
+
+    @property
+    def room(self) -> int:
+        """How many bytes more it takes."""
+        return self._framer.room
+
+    def ask(self, asked: Asked) -> bytes:
+        """What to send for a call. UsageError for parameters that JSON cannot say."""
+        assert self._asked is None, "the reply to the call before comes first"
+        try:
+            data = encode_call(asked.method, asked.parameters, more=asked.more)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise UsageError(f"{asked.method}: its parameters cannot be sent: {error}") from error
+        self._asked = asked
+        return data
+
+    def receive(self, data: bytes) -> list[Event]:
+        """What these bytes say, the bytes before them in mind. ProtocolError."""
+        events: list[Event] = []
+        try:
+            self._framer.feed(data)
+            while self._asked is not None and (message := self._framer.next()) is not None:
+                events.append(self._event(message, self._asked))
+                self.heard = True
+                if isinstance(events[-1], Result | Failure):
+                    self._asked = None
+        except ProtocolError:
+            self.broken = True
+            raise
+        if self._asked is None and self._framer.unread:
+            self.broken = True
+            if not events:
+                raise ProtocolError("a message that nobody has asked for")
+        return events
+
+    def _event(self, message: bytes, asked: Asked) -> Event:
+        reply = parse_reply(message)
+        if reply.error is not None:
+            return Failure(error_from(reply.error, reply.parameters))
+        if not reply.continues:
+            parameters = decode_reply(reply, dict[str, Any])
+            return Result(parameters.get("result", parameters))
+        if not asked.more:
+            raise ProtocolError("a reply that says that it continues, to a call that asked for one reply")
+        status = decode_reply(reply, Continued).status
+        return Part(decode_reply(reply, dict[str, Any])) if status is None else status_of(status)
