@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from pollprog.copying import copy_file
 from pollprog.counting import Counter
 
 MIB = 1 << 20
@@ -33,6 +34,21 @@ def content(size):
     """So many bytes, in which no MiB is like another."""
     pieces = (number.to_bytes(8, "little") + BLOCK[8:] for number in range(size // MIB + 1))
     return b"".join(pieces)[:size]
+
+
+def copy(source, destination, **options):
+    """Copy a file as nobody watches or cancels it, unless that is said."""
+    return run(copy_file, source, destination, **options)
+
+
+def dense(path, mebibytes=1, extra=b"end"):
+    """A file without holes, in which no MiB is like another."""
+    path.write_bytes(content(mebibytes * MIB) + extra)
+    return path
+
+
+def nothing_but(directory, *names):
+    return sorted(os.listdir(directory)) == sorted(names)
 
 
 def after(calls, act=never):
@@ -96,6 +112,7 @@ def file_size_limit(size):
 SMALL_DISK = """
 import os, subprocess, sys
 from pollprog import errors
+from pollprog.copying import copy_file
 from pollprog.counting import Counter
 disk = sys.argv[1]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", disk], check=True)
