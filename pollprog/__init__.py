@@ -11,6 +11,7 @@ from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pollprog.bars import progress_bar
     from pollprog.channel import Channel, Clock
     from pollprog.client import Client, open_client
     from pollprog.copying import copy_file
@@ -111,6 +112,7 @@ __all__ = [
     "notify_progress",
     "open_client",
     "operation",
+    "progress_bar",
     "steps",
 ]
 
@@ -169,6 +171,7 @@ HOMES = {
     "notify_progress": "notify",
     "open_client": "client",
     "operation": "operations",
+    "progress_bar": "bars",
     "steps": "notify",
 }
 """Where each public name lives. It is imported when it is first used: a quick command pays for none."""
