@@ -22,7 +22,7 @@ from pollprog.addresses import Ssh, Unix, parse_address
 from pollprog.asking import find, parameters_of
 from pollprog.client import open_client
 from pollprog.display import Display
-from pollprog.errors import Cancelled, ConnectionLost, JobExists, PollprogError, Unreachable
+from pollprog.errors import Cancelled, CommandFailed, ConnectionLost, JobExists, PollprogError, Unreachable
 from pollprog.hearing import Hearing
 from pollprog.messages import JobMessage, OperationMessage
 from pollprog.mirror import Mirror
@@ -76,7 +76,7 @@ class Asker:
         """Seconds between two statuses."""
         return self.interval or (1.0 if self.as_json else BAR_INTERVAL)
 
-    async def ask(self, method: str, **parameters: Any) -> Any:
+    async def ask(self, method: str, /, **parameters: Any) -> Any:
         """One quick question, on a connection of its own."""
         async with open_client(self.address) as client:
             return await client.call(method, **parameters).result()
@@ -110,7 +110,12 @@ async def _call(asker: Asker, method: str, words: Sequence[str], rest: Sequence[
         if isinstance(asker.address, Ssh)
         else Called(asker, operation, parameters)
     )
-    return show_result(asker, await shown(asker, operation.name, work, held))
+    try:
+        return show_result(asker, await shown(asker, operation.name, work, held))
+    except CommandFailed as error:
+        if not asker.as_json:
+            show(clean_lines(error.output))
+        raise
 
 
 def add_surroundings(asker: Asker, operation: OperationMessage, parameters: dict[str, Any]) -> None:

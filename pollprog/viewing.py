@@ -132,7 +132,7 @@ async def _watch_all(asker: Asker, held: Held) -> int:
 def job_line(job: JobMessage) -> str:
     """A job in a line of a log."""
     status = status_of(job.status) if job.status is not None else None
-    done = wording.percent_of(status, short=True) if status is not None else ""
+    done = wording.percent_of(status, short=True) if status is not None and status.fraction is not None else ""
     return wording.clean(" ".join(filter(None, [job.id, job.state, done.strip(), job.title])))
 
 
@@ -160,7 +160,8 @@ def columns_of(status: Status | None) -> tuple[str, str]:
     if status is None:
         return "", ""
     standing = "" if status.outcome is not None else wording.standing_of(status, short=True)
-    return wording.percent_of(status, short=True).strip() or wording.amount_of(status), standing
+    percent = wording.percent_of(status, short=True).strip() if status.fraction is not None else ""
+    return percent or (wording.amount_of(status) if status.current else ""), standing
 
 
 def when(moment: float) -> str:
