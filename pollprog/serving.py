@@ -231,10 +231,10 @@ class Service:
             hang_ups.watch(descriptor, connection.hang_up)
             framer = Framer(self._limits.message)
             over = False
-            while not over:  # a call that was cancelled may have others behind it that want no reply
-                with (
-                    trio.CancelScope() as connection.scope
-                ):  # dearer than all that it takes to answer a call: so not one for each
+            # A call that was cancelled may have others behind it that want no reply, so there is another round. A scope for each
+            # call would be simpler, and costs more than all else that it takes to answer one.
+            while not over:
+                with trio.CancelScope() as connection.scope:
                     await self._converse(connection, framer)
                     over = True
         except* Exception:
@@ -260,7 +260,7 @@ class Service:
                     await self._answer(connection, parse_call(message))
                     if framer.unread:
                         await checkpoint()  # whoever sends many calls ahead is not the only one
-                elif data := await connection.read(min(CHUNK, framer.room + 1)):
+                elif data := await connection.read(min(CHUNK, framer.room)):
                     framer.feed(data)
                 else:
                     break

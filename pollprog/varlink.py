@@ -77,8 +77,8 @@ _SHOWN = 100
 class Framer:
     """Cuts a stream of bytes into messages.
 
-    It holds one message that is not whole yet and what came behind those that are, `limit` bytes together at most. Who reads no
-    more than `room` + 1 bytes at a time, and only when no message is left, gives every message that is allowed its place.
+    It holds no more than `limit` bytes, which is what one message may have, its NUL included. So take what is whole before there
+    is more to `feed`, and never feed more than there is `room` for.
     """
 
     __slots__ = ("_limit", "_searched", "_unread")
@@ -99,16 +99,18 @@ class Framer:
         return self._limit - len(self._unread)
 
     def feed(self, data: bytes) -> None:
-        """Take what was read. ProtocolError if that is more than anybody has to hold."""
+        """Take what was read. ProtocolError if there is no room for it."""
         if len(data) > self.room:
-            raise ProtocolError(f"a message of more than {self._limit} bytes")
+            raise ProtocolError(f"more than {self._limit} bytes that nobody has taken")
         self._unread += data
 
     def next(self) -> bytes | None:
-        """The next message without its NUL; None if it is not whole yet."""
+        """The next message without its NUL; None if it is not whole yet. ProtocolError if it never will be, for want of room."""
         end = self._unread.find(0, self._searched)
         if end < 0:
             self._searched = len(self._unread)
+            if self._searched >= self._limit:
+                raise ProtocolError(f"a message of more than {self._limit} bytes")
             return None
         message = bytes(self._unread[:end])
         del self._unread[: end + 1]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -182,6 +183,19 @@ async def test_nothing_is_written_to_who_has_closed(pair: Pair) -> None:
         await pair.connection.deliver(LONG)
         with pytest.raises(ConnectionLost):
             await pair.connection.flushed()
+
+
+async def test_no_signal_comes_of_writing_to_who_has_closed(pair: Pair) -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGPIPE, lambda number, _: came.append(number))
+    try:
+        assert pair.connection.offer(LONG)
+        pair.far.close()
+        assert not pair.connection.offer(b"news\0")
+        assert not pair.connection.offer(b"news\0")
+    finally:
+        signal.signal(signal.SIGPIPE, before)
+    assert not came
 
 
 async def test_a_reader_who_closes_in_the_middle_of_a_frame_is_not_waited_for(pair: Pair) -> None:

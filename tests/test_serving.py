@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import array
+import errno
 import json
 import logging
 import os
@@ -288,6 +289,23 @@ async def test_what_is_sent_ahead_of_a_running_call_stays_in_the_kernel(serves: 
         assert len(told(await client.reply())["text"]) == 1000
 
 
+async def test_whoever_sends_many_calls_ahead_is_not_served_alone(serves: Serves) -> None:
+    async def invite(_: Request[Any]) -> None:
+        other.socket.send(encode_call(f"{NAME}.Note", {"text": "the other"}))
+
+    async def quick(_: Request[Any]) -> None:
+        serves.log.append("quick")
+
+    serves.start(Method("Invite", invite), Method("Quick", quick))
+    client, other = serves.client(), serves.client()
+    assert await other.is_served()
+    await client.write(encode_call(f"{NAME}.Invite") + encode_call(f"{NAME}.Quick") * 500)
+    for _ in range(501):
+        assert told(await client.reply()) == {}
+    await serves.until(lambda: "the other" in serves.log)
+    assert serves.log.index("the other") < 100
+
+
 async def test_a_oneway_call_gets_no_reply_not_even_an_error(serves: Serves) -> None:
     serves.start(fails("Fail", NoSuchJob("no", job="j")), fails("Break", ValueError("no")))
     client = serves.client()
@@ -316,6 +334,17 @@ async def test_data_comes_whole_and_in_order_before_the_reply(serves: Serves) ->
     replies = await client.replies()
     assert [told(reply) for reply in replies] == [{"at": number} for number in range(5000)] + [{"end": 5000}]
     assert [reply.continues for reply in replies] == [True] * 5000 + [False]
+
+
+async def test_whoever_sends_much_lets_others_run_in_between(serves: Serves) -> None:
+    async def send(request: Request[Any]) -> None:
+        with trio.testing.assert_checkpoints():
+            await request.send({})
+
+    serves.start(Method("Send", send, more="must"))
+    client = serves.client()
+    await client.ask("Send", more=True)
+    assert [reply.error for reply in await client.replies()] == [None, None]
 
 
 async def test_without_more_there_is_one_reply(serves: Serves) -> None:
@@ -558,7 +587,9 @@ async def test_a_client_that_closes_cancels_its_call(serves: Serves) -> None:
     assert await other.is_served()
 
 
-async def test_a_client_that_closes_with_something_unread_on_both_sides_cancels_its_call(serves: Serves) -> None:
+async def test_a_client_that_closes_with_something_unread_on_both_sides_cancels_its_call(
+    serves: Serves, caplog: pytest.LogCaptureFixture
+) -> None:
     serves.start(Method("Count", count, Echo, more="may"))
     client = serves.client()
     await client.ask("Count", {"text": "", "number": 3}, more=True)
@@ -568,6 +599,8 @@ async def test_a_client_that_closes_with_something_unread_on_both_sides_cancels_
     client.close()
     with trio.fail_after(PATIENCE):
         await serves.cancelled.wait()
+    await trio.testing.wait_all_tasks_blocked()
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("more", [False, True])
@@ -777,7 +810,9 @@ async def test_a_message_may_be_as_long_as_the_limit(serves: Serves) -> None:
     serves.start(limits=Limits(message=limit))
     client = serves.client()
     empty = len(encode_call(f"{NAME}.Echo", {"text": ""}))
-    assert len((await client.call("Echo", {"text": "x" * (limit - empty)}))["text"]) == limit - empty
+    serves.nursery.start_soon(client.write, encode_call(f"{NAME}.Echo", {"text": "x" * (limit - empty)}) * 3)
+    for _ in range(3):
+        assert len(told(await client.reply())["text"]) == limit - empty
     with pytest.raises((EOFError, BrokenPipeError)):
         await client.call("Echo", {"text": "x" * (limit - empty + 1)})
 
@@ -878,14 +913,50 @@ async def test_one_too_many_who_says_nothing_is_told_all_the_same(
     assert await serves.client().closed()
 
 
+async def test_a_judge_of_strangers_who_fails_costs_that_one_connection(
+    serves: Serves, caplog: pytest.LogCaptureFixture
+) -> None:
+    verdicts = iter([ValueError("no idea"), True])
+
+    def allowed(_: Peer) -> bool:
+        verdict = next(verdicts)
+        if isinstance(verdict, Exception):
+            raise verdict
+        return verdict
+
+    serves.start(allowed=allowed)
+    assert await serves.client().closed()
+    assert await serves.client().is_served()
+    assert len(caplog.records) == 1
+
+
 class Counted(socket.socket):
     """A listener that knows how often it was asked."""
 
     asked = 0
+    fails: tuple[OSError | None, ...] = ()
 
     def accept(self) -> Any:
         self.asked += 1
+        error = self.fails[self.asked - 1] if self.asked <= len(self.fails) else None
+        if error is not None:
+            raise error
         return super().accept()
+
+
+async def test_a_client_that_is_gone_before_it_is_taken_is_no_matter(
+    tmp_path: Path, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Counted(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as sock:
+        listener.fails = (ConnectionAbortedError(), BlockingIOError())
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        nursery.start_soon(Service([], vendor="", product="", version="", url="").serve, [listener])
+        sock.connect(str(tmp_path / "socket"))
+        assert await Client(sock).call(f"{SERVICE}.GetInfo")
+        nursery.cancel_scope.cancel()
+    assert listener.asked >= 3
+    assert not caplog.records
 
 
 async def test_a_service_without_descriptors_waits_for_some_and_says_so_once(
@@ -912,6 +983,24 @@ async def test_a_service_without_descriptors_waits_for_some_and_says_so_once(
         nursery.cancel_scope.cancel()
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
+
+
+async def test_a_service_says_anew_that_it_is_exhausted_if_it_was_not_in_between(
+    tmp_path: Path, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "EXHAUSTED_PAUSE", 0.001)
+    full = OSError(errno.ENFILE, "too many open files in system")
+    with Counted(socket.AF_UNIX) as listener:
+        listener.fails = (full, full, None, full, full)
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        nursery.start_soon(Service([], vendor="", product="", version="", url="").serve, [listener])
+        for _ in range(2):
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.connect(str(tmp_path / "socket"))
+                assert await Client(sock).call(f"{SERVICE}.GetInfo")
+        nursery.cancel_scope.cancel()
+    assert (listener.asked, len(caplog.records)) == (6, 2)
 
 
 async def test_a_listener_that_is_none_is_a_fault_of_the_program() -> None:

@@ -122,10 +122,17 @@ def test_a_message_may_be_as_long_as_the_limit_its_nul_included() -> None:
 
 def test_more_unread_input_than_the_limit_is_refused() -> None:
     framer = Framer(limit=8)
-    framer.feed(b"12345678")
-    assert framer.next() is None
+    framer.feed(b"1234567")
     with pytest.raises(ProtocolError, match="more than 8 bytes"):
-        framer.feed(b"\0")
+        framer.feed(b"89")
+
+
+def test_a_message_that_fills_the_limit_and_has_no_end_is_refused() -> None:
+    framer = Framer(limit=8)
+    framer.feed(b"12345678")
+    assert framer.room == 0
+    with pytest.raises(ProtocolError, match="more than 8 bytes"):
+        framer.next()
 
 
 def test_messages_that_nobody_takes_count_against_the_limit_too() -> None:
