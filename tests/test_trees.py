@@ -398,6 +398,24 @@ def test_a_file_that_is_gone_when_its_turn_comes_is_named(tmp_path, a, b):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_fifo_that_took_the_place_of_a_file_makes_nobody_wait(tmp_path, b, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/file").touch()
+    really = os.open
+
+    def late(name, *arguments, **options):
+        if name == b"file":
+            (tmp_path / "a/file").unlink()
+            os.mkfifo(tmp_path / "a/file")
+        return really(name, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", late)
+    with pytest.raises(OperationFailed, match="no regular file any more") as caught:
+        run(copy_tree, tmp_path / "a", b)
+    assert caught.value.path == str(tmp_path / "a/file")
+    assert alone(tmp_path)
+
+
 # ---- cancel and failure
 
 
