@@ -52,7 +52,7 @@ class Sink(Protocol):
 class Watcher:
     """One who is told, as `Fan.add` returned it. Its `told` may be read; the rest is for its fan."""
 
-    __slots__ = ("heard", "interval", "last", "sink", "ticket", "told")
+    __slots__ = ("heard", "interval", "last", "sink", "told")
 
     def __init__(self, sink: Sink, interval: float, told: int) -> None:
         self.sink = sink
@@ -63,8 +63,6 @@ class Watcher:
         """Whether it has any; the very first may have number 0."""
         self.last: float | None = None
         """When its sink was offered one, on the clock of trio."""
-        self.ticket = 0
-        """Its valid entry in the heap, if any; others of it are ignored."""
 
 
 class Fan:
@@ -84,8 +82,8 @@ class Fan:
         self._encode = encode
         self._watchers: set[Watcher] = set()
         self._heap: list[tuple[float, int, Watcher]] = []
-        """When each is due that has not got the newest, with its ticket."""
-        self._tickets = itertools.count(1)
+        """When each is due that has not got the newest; some of it may be out of date, which costs no more than a look."""
+        self._order = itertools.count()
         self._expecting: set[Watcher] = set()
         """Those for whom a newer sample is worth a look: they have the newest, or an old one and have just come due."""
         self._seq = self._changed = 0
@@ -115,9 +113,8 @@ class Fan:
         """Tell this one nothing more, from this moment; the second time does nothing."""
         self._watchers.discard(watcher)
         self._expecting.discard(watcher)
-        watcher.ticket = 0
         if len(self._heap) > 2 * len(self._watchers) + 100:  # mostly of those who went, with intervals still to run
-            self._heap = [entry for entry in self._heap if entry[2].ticket == entry[1]]
+            self._heap = [entry for entry in self._heap if entry[2] in self._watchers]
             heapq.heapify(self._heap)
 
     async def run(self) -> None:
@@ -160,15 +157,14 @@ class Fan:
         if seq > self._seq:
             self._seq, found, self._expecting = seq, self._expecting, found
         while self._heap and self._heap[0][0] <= now:
-            _, ticket, watcher = heapq.heappop(self._heap)
-            if watcher.ticket == ticket:
+            watcher = heapq.heappop(self._heap)[2]
+            if watcher in self._watchers:
                 self._expecting.discard(watcher)
                 found.add(watcher)
         return found
 
     def _push(self, watcher: Watcher, due: float) -> None:
-        watcher.ticket = next(self._tickets)
-        heapq.heappush(self._heap, (due, watcher.ticket, watcher))
+        heapq.heappush(self._heap, (due, next(self._order), watcher))
 
     def _tell(self, due: Iterable[Watcher], now: float, *, at_once: bool = False) -> None:
         """Offer them the newest."""
@@ -194,7 +190,7 @@ class Fan:
                 self.remove(watcher)
                 continue
             if taken:
-                watcher.told, watcher.heard, watcher.ticket = status.seq, True, 0
+                watcher.told, watcher.heard = status.seq, True
             if watcher not in self._watchers:
                 continue
             if taken:

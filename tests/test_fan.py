@@ -634,8 +634,8 @@ async def test_a_sink_may_remove_its_own_watcher_or_another_of_the_same_pass(aut
 
     pages = [desk.sink(remove_all) for _ in range(10)]
     watchers += [fan.add(page) for page in pages]
+    channel.report(Sample(1))
     async with trio.open_nursery() as nursery:
-        await nursery.start(report_every, channel, 0.1)
         nursery.start_soon(fan.run)
         await trio.sleep(10)
         assert not fan._heap
