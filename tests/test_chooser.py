@@ -65,13 +65,25 @@ class Says:
         self.closed += 1
 
 
+class Walks(Says):
+    """The same, with a survey."""
+
+    def __init__(self, target: Target, act: Callable[[], Any]) -> None:
+        super().__init__(target, act)
+        self.walk: Callable[[], Any] = lambda: None
+
+    def survey(self) -> Any:
+        return self.walk()
+
+
 class MadeUp:
     """A tool for one program."""
 
     def __init__(self, name: str, act: Callable[[], Any]) -> None:
         self.name = name
         self.act = act
-        self.probes: list[Says] = []
+        self.kind: type[Says] = Says
+        self.probes: list[Any] = []
 
     def recognise(self, command: Command) -> bool:
         return command.name == self.name
@@ -80,7 +92,7 @@ class MadeUp:
         return command
 
     def probe(self, target: Target) -> Says:
-        self.probes.append(Says(target, self.act))
+        self.probes.append(self.kind(target, self.act))
         return self.probes[-1]
 
 
@@ -654,24 +666,43 @@ def test_a_tool_that_counts_something_else_has_its_own_total(
 
 def test_the_survey_of_the_probe_that_speaks_is_the_one_that_is_walked(knows: Callable[..., MadeUp]) -> None:
     tool = knows("sleep", lambda: SLEEPER)
-    with shell("sleep 60; :") as running, choosing(running.pid) as chooser:
-        assert chooser.survey() is None
-        says(chooser, "sleeper")
-        assert chooser.survey() is None  # it has none
-        tool.probes[0].survey = lambda: iter([1, 2, 3])  # type: ignore[attr-defined] # now it has
-        assert list(chooser.survey() or ()) == [1, 2, 3]
+    for kind in (Says, Walks):
+        tool.kind = kind
+        with shell("sleep 60; :") as running, choosing(running.pid) as chooser:
+            assert chooser.survey() is None
+            says(chooser, "sleeper")
+            assert chooser.survey() is None  # it has none, or wants none
+            if kind is Walks:
+                tool.probes[-1].walk = lambda: iter([1, 2, 3])
+                assert list(chooser.survey() or ()) == [1, 2, 3]
 
 
 def test_a_probe_that_raises_when_it_is_asked_for_a_survey_is_left_out(
     knows: Callable[..., MadeUp], caplog: pytest.LogCaptureFixture
 ) -> None:
     tool = knows("sleep", lambda: SLEEPER)
+    tool.kind = Walks
     with shell("sleep 60; :") as running, choosing(running.pid) as chooser:
         says(chooser, "sleeper")
-        tool.probes[0].survey = raising(ValueError("what"))  # type: ignore[attr-defined] # a bad one
+        tool.probes[0].walk = raising(ValueError("what"))
         assert chooser.survey() is None
         says(chooser, "evidence:")
     assert len(warnings_in(caplog)) == 1
+
+
+def test_a_look_that_searches_for_tools_looks_at_the_tree_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[ProcessTree] = []
+    look = ProcessTree.look
+    monkeypatch.setattr(ProcessTree, "look", lambda tree: looks.append(tree) or look(tree))
+    with child() as obedient, choosing(obedient.pid) as chooser:
+        says(chooser, "evidence:")
+        looks.clear()
+        chooser.sample()
+        assert len(looks) == 1
+        monkeypatch.setattr(chooser_module, "LOOK_AGAIN", 60.0)
+        looks.clear()
+        chooser.sample()
+        assert len(looks) == 1, "and one that does not, just so"
 
 
 def test_the_log_calls_the_probe_by_name_that_is_looked_at(knows: Callable[..., MadeUp]) -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from pollprog.launch import Filter
     from pollprog.probes import Probe, Tool
-    from pollprog.process import Process, ProcessTree
+    from pollprog.process import Process, ProcessTree, Stat
     from pollprog.status import Sample
 
     T = TypeVar("T")
@@ -60,7 +60,7 @@ class Chooser:
 
     `tree` is the chooser's from now on, and so is its root: `close` closes them. `total`: what the user typed after
     ``--total``: bytes, or a folder whose contents are the total. `named`: what the user typed after ``--probe``. `excluded`:
-    the names of probes that are not to be tried (again).
+    the names of probes that are not to be tried (again). `aside`: files, by device and inode, that are not the command's work.
     """
 
     def __init__(
@@ -73,8 +73,10 @@ class Chooser:
         claims: Mapping[int, Filter] | None = None,
         ends: Mapping[int, int] | None = None,
         excluded: set[str] | None = None,
+        aside: frozenset[tuple[int, int]] = frozenset(),
     ) -> None:
         self._tree = tree
+        self._aside = aside
         self._total = None if isinstance(total, str) else total
         self._folder = total if isinstance(total, str) else None
         self._named = named
@@ -87,7 +89,10 @@ class Chooser:
         self._known: dict[tuple[int, int, str], Tool | None] = {}
         self._probes: dict[Identity, tuple[Process, Probe]] = {}
         self._evidence: Evidence | None = None
-        self._speaking: tuple[str, Probe] | None = None
+        self._speaking: tuple[str, Probe, Surveys | None] | None = None
+        """Who says the present sample; a second time if it surveys, too: that takes as long to find out as a look at a file."""
+        self._present: list[tuple[Process, Stat]] | None = None
+        """What the search for tools has found in the tree at this look, if there was one."""
         self._measured: Identity | None = None
         """What a tool, or the named probe, spoke of last; and how many there were, as far as they spoke in turn."""
         self._parts = 0
@@ -122,8 +127,8 @@ class Chooser:
             return self._survey_folder(self._folder)
         if self._speaking is None:
             return None
-        name, probe = self._speaking
-        return self._guarded(name, probe.survey) if isinstance(probe, Surveys) else None
+        name, _, surveying = self._speaking
+        return None if surveying is None else self._guarded(name, surveying.survey)
 
     def close(self) -> None:
         """Close every probe, and the tree."""
@@ -172,6 +177,7 @@ class Chooser:
             self._close_probes()
             self._looked = float("-inf")
         now = time.monotonic()
+        self._present = None
         if now - self._looked >= LOOK_AGAIN:
             self._looked = now
             self._look()
@@ -187,7 +193,7 @@ class Chooser:
         if best is None:
             return None if self._has_named() else self._say_evidence()
         sample, identity, probe = best
-        self._speaking = identity[0], probe
+        self._let_speak(identity[0], probe)
         return self._in_its_phase(sample, identity)
 
     def _in_its_phase(self, sample: Sample, identity: Identity) -> Sample:
@@ -205,9 +211,14 @@ class Chooser:
         if "evidence" in self.excluded:
             return None
         if self._evidence is None:
-            self._evidence = Evidence(self._tree, total=self._total)
-        self._speaking = "evidence", self._evidence
+            self._evidence = Evidence(self._tree, total=self._total, aside=self._aside)
+        self._evidence.present = self._present
+        self._let_speak("evidence", self._evidence)
         return self._try("evidence", self._evidence)
+
+    def _let_speak(self, name: str, probe: Probe) -> None:
+        if self._speaking is None or self._speaking[1] is not probe:
+            self._speaking = name, probe, probe if isinstance(probe, Surveys) else None
 
     def _look(self) -> None:
         """Make a probe for what is new in the tree, and close those of what is gone."""
@@ -234,7 +245,8 @@ class Chooser:
                 identity = self._named, process.pid, process.start, called
                 yield identity, process, partial(make_probe, self._named, target)
             return
-        for process, told in self._tree.look():
+        self._present = self._tree.look()
+        for process, told in self._present:
             tool = self._tool_for(process, told.name)
             if tool is not None and tool.name not in self.excluded:
                 identity = tool.name, process.pid, process.start, told.name

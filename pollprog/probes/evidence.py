@@ -54,10 +54,15 @@ DISBELIEF = 4 << 20
 
 
 class Evidence:
-    """The probe for what nobody recognises. `total`: what the user says the work amounts to, in bytes."""
+    """The probe for what nobody recognises.
 
-    def __init__(self, tree: ProcessTree, *, total: int | None = None) -> None:
+    `total`: what the user says the work amounts to, in bytes. `aside`: files that are not looked at, by device and inode.
+    """
+
+    def __init__(self, tree: ProcessTree, *, total: int | None = None, aside: frozenset[Key] = frozenset()) -> None:
         self._tree = tree
+        self.present: list[tuple[Process, Stat]] | None = None
+        """What somebody has just found in the tree, which the next sample need not look at again then."""
         self._total = total
         self._files = Files()
         self._seen: dict[Process, tuple[Stat, Io, list[OpenFile]]] = {}
@@ -68,17 +73,18 @@ class Evidence:
         self._phase = ""
         self._phases = 0
         self._last: Sample | None = None
-        self._ours = own_log()
+        self._aside = aside | own_log()
 
     def close(self) -> None:
         """Nothing to give back: the tree is its owner's."""
 
     def sample(self) -> Sample | None:
         """Look at every process of the tree and say what moves."""
+        present, self.present = self.present, None
         now = time.monotonic()
         seen = {}
         activity = wchar = write_bytes = 0
-        for process, told in self._tree.look():
+        for process, told in self._tree.look() if present is None else present:
             activity += told.ticks
             looked = self._look(process, told)
             if looked is not None:
@@ -117,7 +123,7 @@ class Evidence:
             files = process.again(last[2])
             return last if files == last[2] else (told, last[1], files)
         io = process.io()
-        return None if io is None else (told, io, [file for file in process.files() if file.key != self._ours])
+        return None if io is None else (told, io, [file for file in process.files() if file.key not in self._aside])
 
     def _stands(self, before: dict[Process, tuple[Stat, Io, list[OpenFile]]], activity: int) -> bool:
         """Nothing of the tree has moved since the last look, nor can a survey have: what was said holds."""
@@ -228,14 +234,14 @@ class Evidence:
         return Sample(write_bytes, source="write_bytes", bound=Bound.ESTIMATE)
 
 
-def own_log() -> Key | None:
-    """The file into which we write lines of log ourselves: what grows there is not the command's work."""
+def own_log() -> frozenset[Key]:
+    """The file into which we write lines of log ourselves, if any: what grows there is not the command's work."""
     try:
         info, output = os.fstat(2), os.fstat(1)
     except OSError:
-        return None
+        return frozenset()
     shared = os.path.samestat(info, output)  # then the command's own output is in it
-    return (info.st_dev, info.st_ino) if stat.S_ISREG(info.st_mode) and not shared else None
+    return frozenset({(info.st_dev, info.st_ino)} if stat.S_ISREG(info.st_mode) and not shared else ())
 
 
 def stands_beside(output: OpenFile, source: OpenFile) -> bool:
