@@ -1,8 +1,8 @@
 """Where a daemon is: what is typed after ``--connect``, and where it is if nobody says.
 
 ``unix:PATH``, a path alone, or ``ssh://[user@]host[:port][/PATH]``. Without any: ``$POLLPROG_ADDRESS``, else the socket in
-``$XDG_RUNTIME_DIR/pollprog/``, without that variable in ``/run/user/UID/pollprog/``, and where there is none, as after sudo or under
-cron, in ``/tmp/pollprog-UID/``.
+``$XDG_RUNTIME_DIR/pollprog/``; without that variable, or where it names somebody else's directory, in ``/run/user/UID/pollprog/``; and
+where there is none, as after sudo or under cron, in ``/tmp/pollprog-UID/``.
 """
 
 from __future__ import annotations
@@ -71,8 +71,16 @@ def parse_address(text: str | None = None) -> Unix | Ssh:
 def default_path() -> str:
     """The socket of this user's daemon, if nobody says otherwise."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if not runtime.startswith("/"):
+    if not runtime.startswith("/") or not is_ours(runtime):
         runtime = f"/run/user/{os.geteuid()}"
         if not os.path.isdir(runtime):
             return f"/tmp/pollprog-{os.geteuid()}/sock"  # noqa: S108 # whoever listens there checks whose directory it is
     return os.path.join(runtime, "pollprog", "sock")
+
+
+def is_ours(directory: str) -> bool:
+    """Whether a directory is not somebody else's: sudo may leave us the variables of whoever we were."""
+    try:
+        return os.stat(directory).st_uid == os.geteuid()
+    except OSError:
+        return True

@@ -16,12 +16,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import trio
+from msgspec import Raw, json
 
 from pollprog import __version__, errors
 from pollprog.catalogue import catalogue
-from pollprog.config import load
+from pollprog.config import default_path, load
 from pollprog.describing import Described, description
-from pollprog.errors import ConfigurationError, InvalidParameter, MethodNotFound, PathNotAbsolute
+from pollprog.errors import ConfigurationError, MethodNotFound
 from pollprog.jobs import Jobs
 from pollprog.listening import handed_over, listening, notify
 from pollprog.messages import (
@@ -39,12 +40,13 @@ from pollprog.messages import (
     WatchParameters,
     message_of,
 )
+from pollprog.operations import checked_path
 from pollprog.serving import Interface, Limits, Method, NoParameters, Service
 from pollprog.varlink import decode
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from msgspec import Struct
 
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from pollprog.jobs import Job
     from pollprog.operations import Operation
     from pollprog.serving import Request
+    from pollprog.varlink import Parameters
 
 __all__ = ["Daemon", "interface_of", "main"]
 
@@ -71,13 +74,19 @@ RAISED = (
 )  # fmt: skip
 WORDS = 5.0
 """Seconds at the end in which those who wait for a reply can be given it."""
+PAGE = 1 << 19
+"""Bytes of jobs that go into one message; more go into another, or are left out."""
+GAP = 0.02
+"""Seconds between two looks of one who watches all jobs, if their states change faster."""
 
 
 class Daemon:
     """The methods of the interface, on one set of jobs."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, environment: Mapping[str, str] | None = None) -> None:
         self.configuration = configuration
+        self.environment = dict(os.environ if environment is None else environment)
+        """What commands get, if nobody says otherwise."""
         self.operations = catalogue(configuration)
         self.jobs = Jobs(configuration.daemon)
         self.answering = 0
@@ -93,10 +102,13 @@ class Daemon:
         )
 
     def reload(self, configuration: Configuration) -> None:
-        """Go on with another configuration; jobs and connections stay. ConfigurationError changes nothing."""
+        """Go on with another configuration; jobs and connections stay. ConfigurationError changes nothing.
+
+        How many connections there may be, and how long a message, stay too.
+        """
         operations = catalogue(configuration)
         self.configuration, self.operations = configuration, operations
-        self.jobs.settings = configuration.daemon
+        self.jobs.configure(configuration.daemon)
         self.service.offer((self.interface(),))
 
     def interface(self) -> Interface:
@@ -107,47 +119,42 @@ class Daemon:
 
     async def call(self, operation: Operation, request: Request[Any]) -> Struct:
         """A call of an operation: a job that ends with its connection."""
-        job = self.jobs.start(operation, request.parameters, request.peer.uid, environment=os.environ)
+        job = self.jobs.start(operation, request.parameters, request.peer.uid, environment=self.environment)
         try:
-            await self.tell(job, request, request.parameters.interval)
+            await self.tell(job, request, self.jobs.interval(request.parameters.interval))
         finally:
             job.cancel()  # does nothing to one that is over
         if job.error is not None:
             raise job.error
         return operation.reply() if operation.result is None else operation.reply(result=job.result)
 
-    async def tell(self, job: Job, request: Request[Any], interval: float | None, *, after: int | None = None) -> None:
-        """Send the statuses of a job, if the caller wants them, until it is over."""
-        if not request.more:
-            await job.over.wait()
-            return
-        every = self.interval(interval)
-        watcher = job.fan.add(
-            request, interval=every, after=after or 0, at_once=after is not None and not job.over.is_set()
-        )
+    async def tell(
+        self, job: Job, request: Request[Any], interval: float, *, after: int = 0, at_once: bool = False
+    ) -> None:
+        """Wait until a job is over, and send its statuses, if the caller wants them; `at_once`: the latest without delay."""
         self.answering += 1
         try:
-            await job.over.wait()
-            last = job.channel.latest()
-            if watcher.heard and watcher.told < last.seq:  # its reader took it too slowly
-                await request.send({"status": message_of(last)})
+            if not request.more:
+                await job.over.wait()
+                return
+            watcher = job.fan.add(request, interval=interval, after=after, at_once=at_once)
+            try:
+                await job.over.wait()
+                last = job.channel.latest()
+                if watcher.heard and watcher.told < last.seq:  # its reader took it too slowly
+                    await request.send({"status": message_of(last)})
+            finally:
+                job.fan.remove(watcher)
         finally:
             self.answering -= 1
-            job.fan.remove(watcher)
-
-    def interval(self, wanted: float | None) -> float:
-        """Seconds between two statuses, for who wants so many. InvalidParameter."""
-        if wanted is not None and not 0.1 <= wanted <= 86400:
-            raise InvalidParameter("interval: from 0.1 to 86400 seconds", parameter="interval")
-        return self.jobs.settings.interval if wanted is None else wanted
 
     # -- jobs
 
-    async def list_jobs(self, request: Request[ListParameters]) -> JobsReply:
-        """All jobs that the caller may see, newest first."""
-        told, limit = request.parameters, request.parameters.limit
-        jobs = [job for job in self.seen(request) if told.state is None or job.state == told.state]
-        return JobsReply([job.message() for job in jobs[: None if limit is None else max(0, limit)]])
+    async def list_jobs(self, request: Request[ListParameters]) -> Parameters:
+        """All jobs that the caller may see, newest first, as far as a message holds them. `Get` says more of one."""
+        told = request.parameters
+        jobs = [job for job in self.jobs.seen_by(request.peer.uid) if told.state is None or job.state == told.state]
+        return next(pages(jobs[: None if told.limit is None else max(0, told.limit)]))
 
     async def get(self, request: Request[OneJob]) -> JobReply:
         """One job as it is now; never waits."""
@@ -156,34 +163,35 @@ class Daemon:
     async def follow(self, request: Request[FollowParameters]) -> FollowReply:
         """A job's latest status at once, then each newer one, then the job when it is over. Going away leaves it alone."""
         told = request.parameters
-        job = self.jobs.get(told.job, request.peer.uid)
-        await self.tell(job, request, told.interval, after=told.after or 0)
+        job, interval, after = self.job(request), self.jobs.interval(told.interval), told.after or 0
+        newer = job.channel.seq > after or told.after is None
+        await self.tell(job, request, interval, after=after, at_once=newer and not job.over.is_set())
         return FollowReply(job=job.message())
 
-    async def watch(self, request: Request[WatchParameters]) -> Struct:
+    async def watch(self, request: Request[WatchParameters]) -> Parameters:
         """All jobs that the caller may see, then, again and again, those that have changed. Ends when the caller goes away."""
-        interval = self.interval(request.parameters.interval)
-        told: dict[str, tuple[str, int, float]] = {}
-        first = True
+        interval = self.jobs.interval(request.parameters.interval)
+        told: dict[str, tuple[int, int]] = {}
+        tick = 0.0
         while True:
-            changed, now, due = [], trio.current_time(), math.inf
-            known = told
-            told = {}
-            event = self.jobs.changed
-            for job in reversed(self.seen(request)):
-                status = job.channel.latest()
-                state, seq, at = known.get(job.id, ("", -1, -math.inf))
-                if status.state != state or (seq != status.seq and now >= at + interval):
-                    changed.append(job.message())
-                    state, seq, at = status.state, status.seq, now
-                if not job.over.is_set():
-                    due = min(due, at + interval)
-                told[job.id] = state, seq, at
-            if changed or first:
-                await request.send(JobsReply(changed))
-                first = False
-            with trio.move_on_at(max(due, now + 0.02)):
+            event, now = self.jobs.changed, trio.current_time()
+            known, told, changed = told, {}, []
+            for job in self.jobs.seen_by(request.peer.uid):
+                news = job.channel.changed, job.channel.seq
+                last = known.get(job.id)
+                moved = last is not None and last[1] != news[1] and now >= tick and job.begun
+                if last is None or last[0] != news[0] or moved:
+                    changed.append(job)
+                    last = news
+                told[job.id] = last
+            if now >= tick:
+                tick = now + interval
+            if changed or not known:
+                for page in pages(changed):
+                    await request.send(page)
+            with trio.move_on_at(tick if any(not job.over.is_set() for job in self.jobs.all()) else math.inf):
                 await event.wait()
+            await trio.sleep(GAP)
 
     async def cancel(self, request: Request[OneJob]) -> StateReply:
         """Ask a job to stop, and say how it stands. It is over when its work has really ended."""
@@ -191,7 +199,6 @@ class Daemon:
         if job.over.is_set():
             raise errors.JobOver(f"job {job.id} is over: {job.state}", job=job.id)
         job.cancel()
-        self.jobs.tell()
         return StateReply(job.state.value)
 
     async def pause(self, request: Request[OneJob]) -> StateReply:
@@ -212,15 +219,13 @@ class Daemon:
         operation = self.operations.get(told.method.removeprefix(f"{INTERFACE}."))
         if operation is None:
             raise MethodNotFound(f"there is no operation {told.method!r}", method=told.method)
-        if told.directory is not None and not told.directory.startswith("/"):
-            raise PathNotAbsolute(f"directory: {told.directory!r} is not absolute", path=told.directory)
         job = self.jobs.start(
             operation,
             decode(told.parameters, operation.struct),
             request.peer.uid,
             detached=True,
-            directory=told.directory or "/",
-            environment=os.environ if told.environment is None else told.environment,
+            directory="/" if told.directory is None else checked_path("directory", told.directory),
+            environment=self.environment if told.environment is None else told.environment,
         )
         return SubmitReply(job.id)
 
@@ -229,43 +234,75 @@ class Daemon:
         del request
         return DescribeReply([operation.described() for operation in self.operations.values()])
 
-    def seen(self, request: Request[Any]) -> list[Job]:
-        """The jobs that a caller may see."""
-        return [job for job in self.jobs.all() if request.peer.uid in (0, job.uid)]
-
-    def job(self, request: Request[OneJob]) -> Job:
+    def job(self, request: Request[OneJob] | Request[FollowParameters]) -> Job:
         """The one that a caller names."""
         return self.jobs.get(request.parameters.job, request.peer.uid)
 
     # -- a lifetime
 
-    async def run(self, listeners: Iterable[socket.socket], connected: Iterable[socket.socket] = ()) -> None:
-        """Serve, until SIGTERM or SIGINT; then end every job, in order. SIGHUP reads the configuration again."""
+    async def run(
+        self, listeners: Sequence[socket.socket], connected: Iterable[socket.socket] = (), *, notifies: str = ""
+    ) -> None:
+        """Serve, until SIGTERM or SIGINT; then end every job, in order: a second one has no patience. SIGHUP: `read_again`.
+
+        Where nobody else can connect, serve until those who are `connected` have gone, and what they have submitted is over.
+        `notifies`: where systemd wants to hear of it.
+        """
+        ending = False
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:
+
+                async def end() -> None:
+                    notify("STOPPING=1", notifies)
+                    self.jobs.stop()
+                    await self.jobs.wait()
+                    with trio.move_on_after(WORDS):
+                        while self.answering:  # noqa: ASYNC110 # a few times at the most, once in a lifetime
+                            await trio.sleep(0.01)
+                    nursery.cancel_scope.cancel()
+
+                async def serve_connected() -> None:
+                    async with trio.open_nursery() as serving:
+                        for sock in connected:
+                            serving.start_soon(self.service.serve_connection, sock)
+                    if not listeners:
+                        await self.jobs.wait()
+                        await end()
+
                 await nursery.start(self.jobs.run)
-                nursery.start_soon(self.service.serve, list(listeners))
-                for sock in connected:
-                    nursery.start_soon(self.service.serve_connection, sock)
-                notify("READY=1", os.environ)
+                nursery.start_soon(self.service.serve, listeners)
+                if connected:
+                    nursery.start_soon(serve_connected)
+                notify("READY=1", notifies)
                 async for number in signals:
-                    if number != signal.SIGHUP:
-                        break
-                    self.read_again()
-                notify("STOPPING=1", os.environ)
-                await self.jobs.end()
-                with trio.move_on_after(WORDS):
-                    while self.answering:  # noqa: ASYNC110 # a few times at the most, once in a lifetime
-                        await trio.sleep(0.01)
-                nursery.cancel_scope.cancel()
+                    if number == signal.SIGHUP:
+                        self.read_again()
+                    else:
+                        nursery.start_soon(self.jobs.hurry if ending else end)
+                        ending = True
 
     def read_again(self) -> None:
-        """Take what the configuration says now."""
+        """Take what the configuration says now; if that cannot be, everything stays as it was."""
+        path = self.configuration.path
         try:
-            self.reload(load(self.configuration.path if os.path.exists(self.configuration.path) else None))
-            log.warning("the configuration was read again")
+            self.reload(load(None if path in ("", default_path()) else path))
+            log.info("the configuration was read again")
         except ConfigurationError as error:
             log.warning("the configuration stays as it was: %s", error)
+
+
+def pages(jobs: Iterable[Job]) -> Iterator[Parameters]:
+    """Messages that tell of jobs, none too long for anybody; one at least."""
+    page: list[Raw] = []
+    size = 0
+    for job in jobs:
+        told = json.encode(job.message(brief=True))
+        if size + len(told) > PAGE:
+            yield {"jobs": page}
+            page, size = [], 0
+        page.append(Raw(told))
+        size += len(told)
+    yield {"jobs": page}
 
 
 def methods_of(daemon: Daemon | None) -> list[tuple[Described, Callable[..., Any]]]:
@@ -308,10 +345,11 @@ def interface_of(operations: dict[str, Operation], daemon: Daemon | None = None)
 def main(configuration: Configuration, path: str) -> None:
     """``pollprog daemon``: serve at `path`, or on the sockets that systemd hands over. ListenError."""
     logging.basicConfig(format="pollprog: %(message)s", level=logging.INFO)
-    daemon = Daemon(configuration)
     with ExitStack() as stack:
         listeners, connected = handed_over(os.environ)
+        notifies = os.environ.pop("NOTIFY_SOCKET", "")
+        daemon = Daemon(configuration)
         if not listeners and not connected:
             listeners = [stack.enter_context(listening(path))]
             log.info("listening on unix:%s", path)
-        trio.run(daemon.run, listeners, connected)
+        trio.run(partial(daemon.run, listeners, connected, notifies=notifies))

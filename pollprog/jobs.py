@@ -2,9 +2,10 @@
 
 A job is one run of an operation. It has an id, an owner, a channel, and exactly one outcome. Each runs in the nursery of `Jobs`,
 and belongs to nobody's connection: who called it may cancel it by going away, and that is for the door to say. Those that have
-ended are remembered, up to a limit.
+ended are remembered, up to a limit; whoever still holds one keeps it.
 
-`Jobs` knows no process that would hold the commands beyond our own end; whoever adds one gives `Work` another way to spawn.
+A job that is asked to stop is `cancelling` from that moment, and over when its work has really ended, however long that takes.
+Whatever an operation raises, or returns, becomes the job's outcome, and harms no other.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 import re
 import secrets
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -38,7 +40,7 @@ from pollprog.varlink import encode_reply, error_reply
 from pollprog.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pollprog.config import Service
     from pollprog.operations import Operation
@@ -51,12 +53,24 @@ log = logging.getLogger("pollprog")
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LOOK = 1 / 3
 """Seconds between two looks at a job, if nobody asks for more."""
+HURRIED = 1.0
+"""Seconds within which the loops have to stop when nobody has patience any more."""
 
 
 class Job:
-    """One run of an operation."""
+    """One run of an operation. `changed` is called when it changes its state."""
 
-    def __init__(self, id: str, operation: Operation, title: str, uid: int, *, detached: bool, first: float) -> None:  # noqa: A002 # the word for it
+    def __init__(
+        self,
+        id: str,  # noqa: A002 # the word for it
+        operation: Operation,
+        title: str,
+        uid: int,
+        *,
+        detached: bool,
+        first: float,
+        changed: Callable[[], None],
+    ) -> None:
         self.id = id
         self.operation = operation
         self.title = title
@@ -74,6 +88,7 @@ class Job:
         self.error: PollprogError | None = None
         self.work: Work | None = None
         """What the operation sees of it, until it is over."""
+        self._changed = changed
         self._scope = trio.CancelScope()
 
     @property
@@ -81,32 +96,40 @@ class Job:
         """Where it stands."""
         return self.channel.latest().state
 
+    @property
+    def begun(self) -> bool:
+        """Whether those who follow it may be told of it."""
+        return self.over.is_set() or self.channel.clock() >= self.channel.first
+
+    def change(self, state: State, *, since: float = 0.0) -> None:
+        """Its state, for its work to say."""
+        self.channel.change(state, since=since)
+        self._changed()
+
     def cancel(self) -> None:
         """It is to stop; says so at once, and is over when the work has really ended. Does nothing to one that is over."""
-        if self.over.is_set():
-            return
-        self.channel.change(State.CANCELLING)
-        if self.work is not None:
+        if self.work is not None and not self._scope.cancel_called:
+            self.change(State.CANCELLING)
             self.work.stop()
-        self._scope.cancel()
+            self._scope.cancel()
 
     def pause(self) -> None:
-        """Let it stand still. JobOver, OperationError."""
+        """Let it stand still. JobOver; OperationError for one that only watches."""
         self._running().pause()
 
     def resume(self) -> None:
-        """Let it go on. JobOver, OperationError."""
+        """Let it go on. JobOver; OperationError for one that only watches."""
         self._running().resume()
 
     def _running(self) -> Work:
-        if self.over.is_set() or self.work is None:
-            raise JobOver(f"job {self.id} is over", job=self.id)
-        if self.operation.observes:
-            raise OperationError(f"job {self.id} only watches a process: to stop that, kill -STOP it")
+        if self.work is None:
+            raise JobOver(f"job {self.id} is over: {self.state}", job=self.id)
+        if self.work.observes:
+            raise OperationError(f"job {self.id} only watches a process: to stop that, use kill -STOP")
         return self.work
 
-    def message(self) -> JobMessage:
-        """The job as it is told."""
+    def message(self, *, brief: bool = False) -> JobMessage:
+        """The job as it is told; `brief`: without what may be long, a result and the parameters of an error."""
         status = self.channel.latest()
         name, parameters = error_reply(self.error) if self.error is not None else (None, None)
         return JobMessage(
@@ -121,29 +144,26 @@ class Job:
             ended=self.ended,
             error=name,
             message=None if self.error is None else printable(str(self.error)),
-            parameters=parameters,
-            result=self.result,
+            parameters=None if brief else parameters,
+            result=None if brief else self.result,
         )
 
     async def run(self, work: Work, arguments: Mapping[str, Any], within: trio.CapacityLimiter) -> None:
         """Do the work, and tell how it ended. Raises nothing."""
-        outcome = Outcome(State.CANCELLED)
         try:
             with self._scope:
                 self.result = await self.operation.run(work, arguments, within)
                 outcome = result_outcome(self.result)
             if self._scope.cancelled_caught:
-                raise Cancelled(f"{self.title} was cancelled")  # told below, like any other
-        except BaseException as error:
-            self.error = told = as_ours(error, self.title)
-            outcome = error_outcome(told)
-            if isinstance(told, InternalError):
-                log.exception("job %s failed", self.id, exc_info=error)
-            if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
-                log.warning("job %s: an operation raised %s", self.id, type(error).__name__)
-        finally:
-            self.ended = time.time()
-            self.channel.finish(outcome)
+                raise Cancelled(f"{self.operation.name} was cancelled")
+        except BaseException as error:  # an operation may raise anything, SystemExit too; the others go on
+            self.error = as_ours(error, self.operation.name)
+            outcome = error_outcome(self.error)
+            if isinstance(self.error, InternalError):
+                log.error("job %s failed", self.id, exc_info=error)  # noqa: TRY400 # which is not the exception at hand
+        self.ended = time.time()
+        self.channel.finish(outcome)
+        self._changed()
 
 
 class Jobs:
@@ -154,44 +174,58 @@ class Jobs:
         self.changed = trio.Event()
         """Set, and replaced, when a job begins, changes its state, or ends."""
         self._jobs: dict[str, Job] = {}
+        self._ended: deque[str] = deque()
+        """Those that are over, the oldest first."""
         self._sampler = Sampler()
         self._nursery: trio.Nursery | None = None
         self._threads = trio.CapacityLimiter(settings.jobs)
-        self.closing = False
+        self._closing = trio.Event()
+
+    def configure(self, settings: Service) -> None:
+        """Go on with other settings; jobs that run keep theirs."""
+        self.settings = settings
+        self._threads.total_tokens = settings.jobs
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the jobs that are started, until cancelled; then cancel them, and wait for their end."""
-        async with trio.open_nursery() as parts:
-            with trio.CancelScope(shield=True):
-                async with trio.open_nursery() as sampling:
-                    sampling.start_soon(self._sampler.run)
-                    async with trio.open_nursery() as self._nursery:
-                        self._nursery.start_soon(self._until_cancelled, parts)
-                        task_status.started()
-                    sampling.cancel_scope.cancel()
-
-    async def _until_cancelled(self, parts: trio.Nursery) -> None:
-        cancelled = trio.Event()
-
-        async def notice() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._run_all)
+            task_status.started()
             try:
                 await trio.sleep_forever()
             finally:
-                cancelled.set()
+                self.stop()
 
-        parts.start_soon(notice)
-        await cancelled.wait()
-        self.closing = True
+    async def _run_all(self, task_status: trio.TaskStatus[None]) -> None:
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as sampling:
+                sampling.start_soon(self._sampler.run)
+                async with trio.open_nursery() as self._nursery:
+                    task_status.started()
+                    await self._closing.wait()
+                sampling.cancel_scope.cancel()
+
+    # -- the end
+
+    def stop(self) -> None:
+        """Take no more, and cancel all."""
+        self._closing.set()
         for job in self.all():
             job.cancel()
 
-    async def end(self) -> None:
-        """Take no more, cancel all, and wait until each is over."""
-        self.closing = True
-        for job in self.all():
-            job.cancel()
+    async def wait(self) -> None:
+        """Wait until each of those that there are now is over."""
         for job in self.all():
             await job.over.wait()
+
+    async def hurry(self) -> None:
+        """Kill what was told to stop and has not; leave behind what does not stop then."""
+        for work in self.at_work():
+            work.hurry()
+        with trio.move_on_after(HURRIED):
+            await self.wait()
+        for work in self.at_work():
+            work.abandon()
 
     # -- the jobs
 
@@ -199,12 +233,28 @@ class Jobs:
         """Every job, newest first."""
         return list(reversed(self._jobs.values()))
 
+    def at_work(self) -> list[Work]:
+        """The work of those that are not over."""
+        return [job.work for job in self.all() if job.work is not None]
+
     def get(self, id: str, uid: int) -> Job:  # noqa: A002 # the word for it
         """The job of that id, if this user may see it. NoSuchJob."""
         job = self._jobs.get(id)
-        if job is None or uid not in (0, job.uid):
-            raise NoSuchJob(f"there is no job {printable(id)!r}; `pollprog list` shows those that there are", job=id)
+        if job is None or not sees(uid, job):
+            raise NoSuchJob(
+                f"there is no job {printable(id)[:64]!r}; `pollprog list` shows those that there are", job=id
+            )
         return job
+
+    def seen_by(self, uid: int) -> list[Job]:
+        """The jobs that this user may see, newest first: their own, and all of them for root."""
+        return [job for job in self.all() if sees(uid, job)]
+
+    def interval(self, wanted: float | None) -> float:
+        """Seconds between two statuses, for who wants so many. InvalidParameter."""
+        if wanted is not None and not 0.1 <= wanted <= 86400:
+            raise InvalidParameter("interval: from 0.1 to 86400 seconds", parameter="interval")
+        return self.settings.interval if wanted is None else wanted
 
     def start(
         self,
@@ -221,43 +271,38 @@ class Jobs:
         Raises what is wrong with the parameters, JobExists, TooBusy.
         """
         arguments = operation.arguments(given)
-        interval = given.interval if given.interval is not None else self.settings.interval
-        if not 0.1 <= interval <= 86400:
-            raise InvalidParameter("interval: from 0.1 to 86400 seconds", parameter="interval")
+        interval = self.interval(given.interval)
+        name = self._new_id(operation.name, given.job)
+        limit, at_work = self.settings.jobs, len(self._jobs) - len(self._ended)
+        if self._closing.is_set() or at_work >= limit:
+            ending = self._closing.is_set()
+            what = "the daemon is ending" if ending else f"{at_work} jobs are at work already, which is the limit"
+            raise TooBusy(f"{what}; try again later", limit=limit)
         job = Job(
-            self._new_id(operation.name, given.job),
+            name,
             operation,
             operation.title(arguments),
             uid,
             detached=detached,
             first=self.settings.initial_delay,
+            changed=self._tell,
         )
-        at_work = sum(not other.over.is_set() for other in self._jobs.values())
-        if self.closing or at_work >= self.settings.jobs:
-            what = "the daemon is ending" if self.closing else f"{at_work} jobs are at work already, which is the limit"
-            raise TooBusy(f"{what}; try again later", limit=self.settings.jobs)
         job.work = Work(
             self._sampler,
             job.channel.report,
-            self._change(job),
+            job.change,
             name=operation.name.lower(),
             directory=directory,
             environment=environment,
             interval=min(interval, LOOK),
             grace=self.settings.grace,
+            threads=self._threads,
         )
-        self._jobs[job.id] = job
         assert self._nursery is not None, "run() comes first"
+        self._jobs[job.id] = job
         self._nursery.start_soon(self._run, job, job.work, arguments)
-        self.tell()
+        self._tell()
         return job
-
-    def _change(self, job: Job) -> Any:
-        def change(state: State, *, since: float = 0.0) -> None:
-            job.channel.change(state, since=since)
-            self.tell()
-
-        return change
 
     async def _run(self, job: Job, work: Work, arguments: Mapping[str, Any]) -> None:
         async with trio.open_nursery() as nursery:
@@ -266,8 +311,9 @@ class Jobs:
         # Whoever followed it has been offered its last status.
         job.work = None
         job.over.set()
-        self._forget()
-        self.tell()
+        self._ended.append(job.id)
+        while len(self._ended) > self.settings.finished:
+            del self._jobs[self._ended.popleft()]
 
     def _new_id(self, name: str, wanted: str | None) -> str:
         if wanted is not None:
@@ -281,16 +327,15 @@ class Jobs:
             if made not in self._jobs:
                 return made
 
-    def _forget(self) -> None:
-        """Let go of the oldest of those that have ended, if they are too many."""
-        ended = [job for job in self._jobs.values() if job.over.is_set()]
-        for job in ended[: max(0, len(ended) - self.settings.finished)]:
-            del self._jobs[job.id]
-
-    def tell(self) -> None:
+    def _tell(self) -> None:
         """Wake those who watch all jobs."""
         self.changed.set()
         self.changed = trio.Event()
+
+
+def sees(uid: int, job: Job) -> bool:
+    """Whether this user may know of a job."""
+    return uid in (0, job.uid)
 
 
 def encode_status(status: Status) -> bytes:
@@ -298,9 +343,14 @@ def encode_status(status: Status) -> bytes:
     return encode_reply({"status": message_of(status)}, continues=True)
 
 
+# --- outcomes
+
+
 def result_outcome(result: Any) -> Outcome:
     """How a job ended that returned this: what was only observed may have ended in any way."""
-    return result.outcome() if hasattr(result, "outcome") else Outcome(State.SUCCEEDED, 0)
+    outcome = getattr(result, "outcome", None)
+    said = outcome() if callable(outcome) else None
+    return said if isinstance(said, Outcome) else Outcome(State.SUCCEEDED, 0)
 
 
 def error_outcome(error: PollprogError) -> Outcome:
@@ -308,19 +358,36 @@ def error_outcome(error: PollprogError) -> Outcome:
     if isinstance(error, Cancelled):
         return Outcome(State.CANCELLED)
     if isinstance(error, CommandFailed):
-        if error.exit is None and error.signal is None:
-            return Outcome(State.LOST)
-        return Outcome(State.FAILED, error.exit, error.signal)
+        lost = error.exit is None and error.signal is None
+        return Outcome(State.LOST if lost else State.FAILED, error.exit, error.signal)
     return Outcome(State.FAILED, error.exit_status)
 
 
-def as_ours(error: BaseException, title: str) -> PollprogError:
-    """Whatever an operation raised, as something that can be told."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    if isinstance(error, PollprogError):
-        return error
-    return InternalError(f"{title.partition(' ')[0]} failed: {type(error).__name__}: {printable(str(error))}"[:1000])
+def as_ours(error: BaseException, name: str) -> PollprogError:
+    """Whatever an operation raised, as something that can be told. Of several, that they were cancelled is told last."""
+    leaves = list(leaves_of(error))
+    ours = [leaf for leaf in leaves if isinstance(leaf, PollprogError)]
+    if len(ours) == len(leaves):
+        return min(ours, key=lambda leaf: isinstance(leaf, Cancelled))
+    first = next(leaf for leaf in leaves if not isinstance(leaf, PollprogError))
+    return InternalError(f"{name} failed: {type(first).__name__}: {said_by(first)}"[:1000])
+
+
+def leaves_of(error: BaseException) -> Iterator[BaseException]:
+    """What is in a group, at any depth."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves_of(inner)
+    else:
+        yield error
+
+
+def said_by(error: BaseException) -> str:
+    """The text of a stranger's exception, which may fail to give one."""
+    try:
+        return printable(str(error))
+    except Exception:  # noqa: BLE001 # a stranger's code
+        return "no text"
 
 
 def printable(text: str) -> str:

@@ -72,7 +72,7 @@ class Command:
 class Launched:
     """A command that was started, and is our child. Until it is reaped, nobody else can have its number."""
 
-    __slots__ = ("_ended", "_pidfd", "command", "ears", "ends", "pid", "started")
+    __slots__ = ("_ended", "_pidfd", "aside", "command", "ears", "ends", "pid", "started")
 
     def __init__(self, command: Command, pid: int, ends: Mapping[int, int]) -> None:
         self.started = time.monotonic()
@@ -82,6 +82,8 @@ class Launched:
         """The reading end of each claimed stream."""
         self.ears: Sequence[Ear] = ()
         """Who reads them, once somebody does."""
+        self.aside: frozenset[tuple[int, int]] = frozenset()
+        """Device and inode of files that it was given and that are not its work: for what it says."""
         self._ended: Ended | None = None
         self._pidfd: int | None = None
 

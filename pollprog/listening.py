@@ -35,30 +35,38 @@ def listening(path: str) -> Iterator[socket.socket]:
     Its directory is made if it is not there, and has to be ours and closed to others. A lock beside the socket says that
     somebody listens; so what a daemon that was killed has left behind is told from one that lives.
     """
+    name = os.path.basename(path)
     directory = private_directory(os.path.dirname(path))
     try:
-        lock = take_lock(f"{os.path.basename(path)}.lock", directory, path)
+        lock = take_lock(f"{name}.lock", directory, path)
         try:
-            if answers(path):  # somebody who knows nothing of our lock
-                raise ListenError(f"{path}: another program listens there; end it, or choose another --socket")
-            with suppress(FileNotFoundError):
-                remove_socket(path, directory)
+            make_way(name, directory, path)
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 os.fchmod(sock.fileno(), 0o600)  # before it has a name: what bind makes has this mode, less the umask
-                sock.bind(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
-                sock.listen(BACKLOG)
-                yield sock
+                sock.bind(through(directory, name))
+                made = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                try:
+                    sock.listen(BACKLOG)
+                    yield sock
+                finally:
+                    sock.close()
+                    with suppress(OSError):
+                        if os.path.samestat(os.stat(name, dir_fd=directory, follow_symlinks=False), made):
+                            os.unlink(name, dir_fd=directory)
             finally:
                 sock.close()
-                with suppress(OSError):
-                    os.unlink(os.path.basename(path), dir_fd=directory)
         finally:
             os.close(lock)
     except OSError as error:
         raise ListenError(f"{path}: cannot be listened to: {error.strerror or error}") from error
     finally:
         os.close(directory)
+
+
+def through(directory: int, name: str) -> str:
+    """A path that leads into this very directory, whatever has its name by now."""
+    return f"/proc/self/fd/{directory}/{name}"
 
 
 def private_directory(path: str) -> int:
@@ -92,25 +100,25 @@ def take_lock(name: str, directory: int, path: str) -> int:
     return lock
 
 
-def answers(path: str) -> bool:
-    """Whether somebody listens at `path`."""
+def make_way(name: str, directory: int, path: str) -> None:
+    """Remove what a daemon has left behind that was killed. ListenError for anything else of that name."""
+    try:
+        info = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(info.st_mode):
+        raise ListenError(f"{path}: something else has that name; remove it, or choose another --socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(0)
         try:
-            sock.connect(path)
+            sock.connect(through(directory, name))
+        except ConnectionRefusedError:
+            os.unlink(name, dir_fd=directory)
+            return
         except BlockingIOError:
-            return True  # and has no time
-        except OSError:
-            return False
-        return True
-
-
-def remove_socket(path: str, directory: int) -> None:
-    """Remove what a daemon has left behind, if that is what it is."""
-    name = os.path.basename(path)
-    if not stat.S_ISSOCK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-        raise ListenError(f"{path}: something else has that name; remove it, or choose another --socket")
-    os.unlink(name, dir_fd=directory)
+            pass  # it has no time for us
+    # Somebody who knows nothing of our lock.
+    raise ListenError(f"{path}: another program listens there; end it, or choose another --socket")
 
 
 def handed_over(environment: MutableMapping[str, str]) -> tuple[list[socket.socket], list[socket.socket]]:
@@ -122,32 +130,33 @@ def handed_over(environment: MutableMapping[str, str]) -> tuple[list[socket.sock
     names = environment.get("LISTEN_FDNAMES", "").split(":")
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"):
         environment.pop(name, None)
-    if pid != str(os.getpid()) or not count.isdigit():
+    if pid != str(os.getpid()) or not count.isdecimal():
         return [], []
-    descriptors = range(FIRST, FIRST + int(count))
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, False)  # noqa: FBT003 # it takes no keyword
-    if "varlink" in names:
-        descriptors = range(FIRST + names.index("varlink"), FIRST + names.index("varlink") + 1)
+    descriptors = list(range(FIRST, FIRST + int(count)))
+    ours = [number for number, name in zip(descriptors, names, strict=False) if name == "varlink"] or descriptors
     listeners: list[socket.socket] = []
     connected: list[socket.socket] = []
-    for descriptor in descriptors:
+    for number in descriptors:
         try:
-            sock = socket.socket(fileno=descriptor)
-            if sock.family != socket.AF_UNIX:
-                raise OSError(errno.EAFNOSUPPORT, "not a Unix socket")
+            os.set_inheritable(number, False)  # noqa: FBT003 # it takes no keyword
+            if number not in ours:
+                continue
+            sock = socket.socket(fileno=number)
+            if (sock.family, sock.type) != (socket.AF_UNIX, socket.SOCK_STREAM):
+                raise OSError(errno.EAFNOSUPPORT, "not a stream socket of AF_UNIX")
+            listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError as error:
-            raise ListenError(f"descriptor {descriptor} that systemd handed over: {error.strerror}") from error
-        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            raise ListenError(
+                f"descriptor {number}, which systemd should have handed over: {error.strerror}"
+            ) from error
         (listeners if listens else connected).append(sock)
     return listeners, connected
 
 
-def notify(text: str, environment: MutableMapping[str, str]) -> None:
-    """Tell systemd, if it wants to know: ``READY=1`` (sd_notify(3))."""
-    address = environment.get("NOTIFY_SOCKET", "")
-    if not address.startswith(("/", "@")):
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, suppress(OSError):
-        sock.connect(address.replace("@", "\0", 1) if address.startswith("@") else address)
-        sock.send(text.encode())
+def notify(text: str, address: str) -> None:
+    """Tell systemd, if it wants to know: ``READY=1`` (sd_notify(3)). `address`: what it has said in ``NOTIFY_SOCKET``."""
+    if address.startswith(("/", "@")):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, suppress(OSError):
+            sock.settimeout(0)
+            sock.connect("\0" + address[1:] if address.startswith("@") else address)
+            sock.send(text.encode())

@@ -138,9 +138,9 @@ class Spawned:
         for told in (number, signal.SIGCONT):  # what was paused would hear the first only when it goes on
             self.send(told)
         beat = BEAT
-        while self.send(0 if trio.current_time() < self._until else signal.SIGKILL):
-            await trio.sleep(beat)
-            beat = min(beat * 1.2, LONGEST_BEAT, max(BEAT, self._until - trio.current_time()))
+        while self.send(0 if (left := self._until - trio.current_time()) > 0 else signal.SIGKILL):
+            await trio.sleep(min(beat, left) if left > 0 else beat)
+            beat = min(1.2 * beat, LONGEST_BEAT)
 
     def hurry(self) -> None:
         """Have no more patience with what was told to end."""
@@ -197,7 +197,7 @@ def check(argv: Sequence[str], directory: str, environment: Mapping[str, str]) -
 def output_file() -> IO[bytes]:
     """A new file without a name, for what a command prints."""
     try:
-        file = tempfile.TemporaryFile(prefix="pollprog-")
+        file = tempfile.TemporaryFile(prefix="pollprog-")  # noqa: SIM115 # it lives as long as the command
     except OSError as error:
         raise refusal(error, "write", os.fsencode(error.filename or "a temporary file")) from error
     # What is written by its other name, /dev/stderr, is then followed and not overwritten.
@@ -244,7 +244,7 @@ def run_program(
 
 def is_about(error: OSError, directory: str, name: str) -> bool:
     """Whether it is the directory that cannot be entered, and not the program that cannot be run."""
-    return error.filename == directory != name
+    return bool(error.filename == directory != name)
 
 
 def found(name: str, directory: str, environment: Mapping[str, str]) -> str | None:

@@ -2,7 +2,10 @@
 
 An operation is a plain function, which runs whole in a thread, or a coroutine function. Both find their `Work` with `running()`. A
 loop of ours stores into `work.counter` and asks `work.stopped` before each step; a command is run by ``await work.command(…)``,
-under the probe that fits it.
+under the probe that fits it. What the operation says of itself comes before what its commands are seen to do.
+
+Stopping is a request: a loop hears it at its next step, a command by SIGTERM, and only when both have ended is the operation over.
+Whatever may wait for a disk or a network, a start too, is done in a thread, so it holds up nobody else.
 """
 
 from __future__ import annotations
@@ -10,14 +13,15 @@ from __future__ import annotations
 import threading
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from signal import SIGCONT, SIGSTOP
-from typing import TYPE_CHECKING
+from functools import partial
+from signal import SIGCONT, SIGSTOP, SIGTERM
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
 from pollprog import runner
 from pollprog.counting import Counter
-from pollprog.errors import Cancelled, CommandFailed
+from pollprog.errors import Cancelled, CommandFailed, InternalError
 from pollprog.notify import Notices, hearer
 from pollprog.spawning import spawn
 from pollprog.status import State
@@ -31,14 +35,21 @@ if TYPE_CHECKING:
     from pollprog.spawning import Spawned
     from pollprog.status import Outcome, Sample
 
+    T = TypeVar("T")
+
 __all__ = ["Work", "running"]
 
 GRACE = 10.0
 """Seconds that a command has between SIGTERM and SIGKILL."""
+TRIM = 1.0
+"""Seconds between two looks whether a command has printed so much that some has to go."""
 
 
 class Work:
-    """One run of an operation, as the operation sees it. It is a probe: of what its own loop says of itself."""
+    """One run of an operation, as the operation sees it. It is a probe: of what its own loop says of itself.
+
+    `report` takes samples, `change` what becomes of it. All but `stopped`, `check` and `sample` is for the trio thread.
+    """
 
     def __init__(
         self,
@@ -51,12 +62,15 @@ class Work:
         environment: Mapping[str, str] | None = None,
         interval: float = 1.0,
         grace: float = GRACE,
+        threads: trio.CapacityLimiter | None = None,
     ) -> None:
         self.counter = Counter(name)
         self.notices = Notices(self.check)
         self.directory = directory
         """Where its commands run, unless it says otherwise."""
         self.environment = environment or {}
+        self.seen = 0
+        """How far its commands were last seen to be."""
         self.observes = False
         """It only watches what is not ours to stop."""
         self._sampler = sampler
@@ -64,11 +78,13 @@ class Work:
         self._change = change
         self._interval = interval
         self._grace = grace
+        self._threads = threads
         self._going = threading.Event()
         self._going.set()
         self._stop = False
         self._stopping = trio.Event()
         self._spawned: set[Spawned] = set()
+        self._in_thread = trio.CancelScope(shield=True)
 
     # -- for loops
 
@@ -84,7 +100,9 @@ class Work:
             raise Cancelled("it was cancelled")
 
     def sample(self) -> Sample | None:
-        """What the operation's own loop says of itself; None if it has none."""
+        """What the operation says of itself; None if that is nothing, or nothing while a command speaks for it."""
+        if self._spawned and self.notices.said is None:
+            return None
         if (said := self.notices.sample()) is not None:
             return said
         counted = self.counter.sample()
@@ -96,10 +114,15 @@ class Work:
     async def run(self, function: Callable[[], object], *, within: trio.CapacityLimiter) -> object:
         """Run a plain function in a thread, to its end, sampling what it says of itself."""
         async with self._sampled():
-            return await trio.to_thread.run_sync(self._hearing(function), limiter=within)
+            with self._in_thread:
+                result = await trio.to_thread.run_sync(self._hearing(function), limiter=within, abandon_on_cancel=True)
+            if self._in_thread.cancelled_caught:
+                raise InternalError("it did not stop when it was told to, and was left behind")
+        return result
 
     async def run_async(self, function: Callable[[], Awaitable[object]]) -> object:
-        """The same for a coroutine function."""
+        """The same for a coroutine function, which stands still only where it waits for a command."""
+        self.notices.check = self.check_here  # the other one may wait
         async with self._sampled():
             running_work.set(self)
             hearer.set(self.notices)
@@ -125,11 +148,25 @@ class Work:
                 self._report(last)
 
     def report(self, sample: Sample) -> None:
-        """Say how far a part of it is; in the trio thread."""
+        """Say how far a part of it is, unless it says so itself."""
+        self.seen = sample.current
         steps = self.notices.steps
-        self._report(sample if steps is None or not steps.name else steps.of(sample))
+        if self.notices.said is None:
+            self._report(sample if steps is None else steps.of(sample))
 
     # -- for commands
+
+    async def thread(self, function: Callable[[], T]) -> T:
+        """Do something short that may wait for a disk, to its end. Raises `Cancelled` if the job is to stop before."""
+        self.check_here()
+        with trio.CancelScope(shield=True):
+            done = await trio.to_thread.run_sync(function, limiter=self._threads)
+        return done  # noqa: RET504 # for mypy, a scope may swallow what is returned within
+
+    async def undo(self, function: Callable[[], object]) -> None:
+        """The same, whether or not the job is to stop: for what has to be done in any case."""
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(function, limiter=self._threads)
 
     async def command(
         self,
@@ -148,28 +185,52 @@ class Work:
         input. Raises CommandFailed unless its exit code is 0, and `Cancelled` if the job was to stop meanwhile: then with
         all of its tree ended.
         """
+        ended, printed = await self.attempt(
+            argv,
+            probe=probe,
+            total=total,
+            directory=directory,
+            environment=environment,
+            output=output,
+            source=source,
+        )
         self.check_here()
-        spawned = spawn(
+        if ended != (0, None):
+            raise command_failed(argv[0], ended, printed)
+        return printed
+
+    async def attempt(
+        self,
+        argv: Sequence[str],
+        *,
+        probe: str | None = None,
+        total: int | str | None = None,
+        directory: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        output: int | None = None,
+        source: int | None = None,
+        number: int = SIGTERM,
+    ) -> tuple[Ended, str]:
+        """The same, however it ends: that, and the last of what it printed. `number`: the signal that tells it to stop."""
+        starting = partial(
+            spawn,
             argv,
             directory=self.directory if directory is None else directory,
             environment=self.environment if environment is None else environment,
             output=output,
             source=source,
         )
+        spawned = await self.thread(starting)
         self._spawned.add(spawned)
         try:
             with trio.CancelScope(shield=True):
-                ended = await self._watch(spawned, probe, total)
-            printed = spawned.printed()
+                ended = await self._watch(spawned, probe, total, number)
+            return ended, spawned.printed()
         finally:
             self._spawned.discard(spawned)
             spawned.close()
-        self.check_here()
-        if ended != (0, None):
-            raise command_failed(argv[0], ended, printed)
-        return printed
 
-    async def _watch(self, spawned: Spawned, probe: str | None, total: int | str | None) -> Ended:
+    async def _watch(self, spawned: Spawned, probe: str | None, total: int | str | None, number: int) -> Ended:
         if not self._going.is_set():
             spawned.send(SIGSTOP)
         async with trio.open_nursery() as nursery:
@@ -177,9 +238,15 @@ class Work:
             async def end_it() -> None:
                 await self._stopping.wait()
                 with trio.CancelScope(shield=True):
-                    await spawned.end(self._grace)
+                    await spawned.end(self._grace, number)
+
+            async def trim() -> None:
+                while True:
+                    await trio.sleep(TRIM)
+                    spawned.trim()
 
             nursery.start_soon(end_it)
+            nursery.start_soon(trim)
             ended = await runner.run(
                 spawned.launched,
                 self._sampler,
@@ -195,9 +262,15 @@ class Work:
     async def observe(self, process: Process) -> Outcome:
         """Watch a process that is not ours to its end; how that was."""
         self.observes = True
+        self.resume()
         return await runner.attach(
             process, self._sampler, self.report, self._change, lambda: None, interval=self._interval
         )
+
+    @property
+    def to_stop(self) -> bool:
+        """Whether the job is to stop; waits for nothing."""
+        return self._stop
 
     def check_here(self) -> None:
         """Raise `Cancelled` if the job is to stop; waits for nothing."""
@@ -212,9 +285,19 @@ class Work:
         self._going.set()
         self._stopping.set()
 
+    def hurry(self) -> None:
+        """Have no more patience with commands that were told to stop."""
+        self._grace = 0.0
+        for spawned in self._spawned:
+            spawned.hurry()
+
+    def abandon(self) -> None:
+        """Wait no longer for a loop that was told to stop; its thread is left behind."""
+        self._in_thread.cancel()
+
     def pause(self) -> None:
-        """Stand still, at the next step."""
-        if not self._stop:
+        """Stand still: a loop at its next step, a command at once. Does nothing to what is to stop."""
+        if not self._stop and self._going.is_set():
             self._going.clear()
             self._change(State.PAUSED)
             for spawned in self._spawned:
