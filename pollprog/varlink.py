@@ -13,7 +13,7 @@ through `decode` or `decode_reply`. The rules:
 3. Integers are 64 bits wide, with a sign. The structs of parameters say `Int` for them: msgspec by itself takes any size.
 4. An error never continues.
 5. An error of ours crosses as its class's name, with its text as `message` and its annotated attributes. Those that Varlink itself
-   defines cross as Varlink has them, without a text.
+   defines cross as Varlink has them, without a text; only InvalidParameter has one, for what is wrong is not in its name.
 """
 
 from __future__ import annotations
@@ -347,10 +347,15 @@ def error_reply(error: PollprogError) -> tuple[str, dict[str, object]]:
     class_ = OperationError if isinstance(error, _LOCAL) else next(known)
     if class_ in _STANDARD and class_ is not errors.PermissionDenied:
         field = _STANDARD[class_][0]
-        return f"{SERVICE}.{class_.__name__}", {field: _sendable(getattr(error, field))} if field else {}
+        told = {field: _sendable(getattr(error, field))} if field else {}
+        if (
+            class_ is errors.InvalidParameter
+        ):  # what is wrong with it stands beside what Varlink defines, and others ignore it
+            told["message"] = _sendable(str(error))
+        return f"{SERVICE}.{class_.__name__}", told
     values = {name: _sendable(getattr(error, name)) for name in _fields(class_.__name__)}
-    told = {name: value for name, value in values.items() if value is not None}
-    return f"{OPERATIONS}.{class_.__name__}", {"message": _sendable(str(error)), **told}
+    given = {name: value for name, value in values.items() if value is not None}
+    return f"{OPERATIONS}.{class_.__name__}", {"message": _sendable(str(error)), **given}
 
 
 def error_from(name: str, parameters: Raw | Mapping[str, object]) -> PollprogError:
@@ -358,18 +363,18 @@ def error_from(name: str, parameters: Raw | Mapping[str, object]) -> PollprogErr
     given = _members(parameters) if isinstance(parameters, Raw) else parameters
     interface, _, short = name.rpartition(".")
     class_ = _BY_NAME.get(short)
+    said = given.get("message")
+    message = _printable(said, 2000) if isinstance(said, str) else ""
     if interface == SERVICE and class_ in _STANDARD:
         field, text = _STANDARD[class_]
         value = given.get(field)
         value = value if isinstance(value, str) else ""
-        return class_(text.format(_printable(value)), **({field: value} if field else {}))
-    message = given.get("message")
-    text = _printable(message, 2000) if isinstance(message, str) else ""
+        return class_(message or text.format(_printable(value)), **({field: value} if field else {}))
     if interface == OPERATIONS and class_ is not None and class_ not in _STANDARD.keys() - {errors.PermissionDenied}:
         fitting = {field: given[field] for field, type_ in _fields(short).items() if _fits(given.get(field), type_)}
-        return class_(text or f"the service answered with {short}", **fitting)
-    said = f"the service answered with the error {_printable(name)}"
-    return ForeignError(f"{said}: {text}" if text else said, name=name, parameters=given)
+        return class_(message or f"the service answered with {short}", **fitting)
+    text = f"the service answered with the error {_printable(name)}"
+    return ForeignError(f"{text}: {message}" if message else text, name=name, parameters=given)
 
 
 @cache

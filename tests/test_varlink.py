@@ -446,12 +446,20 @@ def test_an_error_of_ours_crosses_with_its_text_and_its_parameters(class_: type[
 def test_an_error_of_varlinks_crosses_as_varlink_has_it(
     class_: type[PollprogError], parameters: dict[str, str]
 ) -> None:
-    assert error_reply(class_("a text that stays here", **parameters)) == (f"{SERVICE}.{class_.__name__}", parameters)
+    name, told = error_reply(class_("a text that stays here", **parameters))
+    assert name == f"{SERVICE}.{class_.__name__}"
+    assert {key: value for key, value in told.items() if key != "message"} == parameters
+    assert ("message" in told) == (class_ is errors.InvalidParameter)
     came = sent(class_("", **parameters))
     assert type(came) is class_
     assert {name: getattr(came, name) for name in parameters} == parameters
     assert all(value in str(came) for value in parameters.values())
     assert str(came)
+
+
+def test_what_is_wrong_with_a_parameter_is_told_beside_its_name() -> None:
+    came = sent(InvalidParameter("interval: from 0.1 to 86400 seconds", parameter="interval"))
+    assert (str(came), came.parameter) == ("interval: from 0.1 to 86400 seconds", "interval")  # type: ignore[attr-defined] # of its class
 
 
 def test_permission_denied_is_ours_and_is_known_as_varlinks_too() -> None:
