@@ -143,6 +143,7 @@ async def run(
             launched=True,
             claims=launched.command.claims,
             ends=launched.ends,
+            aside=launched.aside,
         )
     if not launched.ears:
         listen(launched)
@@ -184,12 +185,14 @@ async def attach(
     with suppress(OSError, ValueError):  # it has ended already
         tree = ProcessTree(reopened(process))
         watch = Watch(tree, sampler, report, interval=interval, total=total, named=probe, launched=False)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(tell_stops, partial(is_stopped, process.pid), lambda: False, change)
-        await trio.lowlevel.wait_readable(pidfd)
-        nursery.cancel_scope.cancel()
-    if watch is not None:
-        watch.stop()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tell_stops, partial(is_stopped, process.pid), lambda: False, change)
+            await trio.lowlevel.wait_readable(pidfd)
+            nursery.cancel_scope.cancel()
+    finally:
+        if watch is not None:
+            watch.stop()
     ended()
     # POLLIN is the zombie; POLLHUP comes when the parent has reaped it. An epoll object that asks for no event wakes on
     # HUP alone, and is itself something that can be waited for.

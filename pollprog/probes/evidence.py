@@ -229,9 +229,8 @@ class Evidence:
         written, how = self._files.output()
         if written * 8 >= wchar and written:
             return Sample(written, source=how)
-        if wchar >= write_bytes:
-            return Sample(wchar if wchar >= CHATTER else 0, source="wchar", bound=Bound.ESTIMATE)
-        return Sample(write_bytes, source="write_bytes", bound=Bound.ESTIMATE)
+        much, how = max((wchar, "wchar"), (write_bytes, "write_bytes"), key=lambda way: way[0])
+        return Sample(much if much >= CHATTER else 0, source=how, bound=Bound.ESTIMATE)
 
 
 def own_log() -> frozenset[Key]:
