@@ -107,18 +107,19 @@ class Connection:
             if self._rest:
                 async with self._turn:
                     await self._flush()
-        elif not self.lost:
+        else:
             async with self._turn:
                 await self._flush()
-                self._rest = memoryview(frame)
-                await self._flush()
+                if not self.lost:
+                    self._rest = memoryview(frame)
+                    await self._flush()
 
     def _take(self, frame: bytes) -> bool:
         """Whether the kernel took this frame now, or the beginning of it."""
         if self._rest:
             self._push()
-            if self._rest:
-                return False
+        if self._rest or self.lost:  # who was given up may read again, but not what follows half a frame
+            return False
         try:
             taken = self._socket.send(frame, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except BlockingIOError:
@@ -131,7 +132,7 @@ class Connection:
         return True
 
     def _push(self) -> None:
-        """Give the kernel what it takes of the rest now."""
+        """Give the kernel what it takes of the rest now, if there is any left."""
         try:
             self._rest = self._rest[self._socket.send(self._rest, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) :]
         except BlockingIOError:
@@ -140,11 +141,9 @@ class Connection:
             self._lose()
 
     async def _flush(self) -> None:
-        while self._rest and not self.lost:
+        while self._rest:
             await self._writable()
             self._push()
-        if self.lost:
-            self._rest = memoryview(b"")
 
     async def _writable(self) -> None:
         with trio.move_on_after(self._patience) as patience:

@@ -348,9 +348,7 @@ def error_reply(error: PollprogError) -> tuple[str, dict[str, object]]:
     if class_ in _STANDARD and class_ is not errors.PermissionDenied:
         field = _STANDARD[class_][0]
         told = {field: _sendable(getattr(error, field))} if field else {}
-        if (
-            class_ is errors.InvalidParameter
-        ):  # what is wrong with it stands beside what Varlink defines, and others ignore it
+        if class_ is errors.InvalidParameter:  # others ignore what stands beside the parameters that Varlink defines
             told["message"] = _sendable(str(error))
         return f"{SERVICE}.{class_.__name__}", told
     values = {name: _sendable(getattr(error, name)) for name in _fields(class_.__name__)}

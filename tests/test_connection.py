@@ -218,6 +218,23 @@ async def test_a_reader_who_takes_nothing_is_given_up() -> None:
     pair.far.close()
 
 
+async def test_a_reader_who_was_given_up_in_the_middle_of_a_frame_gets_no_other(nursery: trio.Nursery) -> None:
+    pair = Pair(patience=0.05)
+    assert pair.connection.offer(LONG)
+    nursery.start_soon(pair.connection.deliver, b"waits behind it\0")
+    with trio.fail_after(PATIENCE), trio.CancelScope() as pair.connection.scope:
+        await pair.connection.deliver(b"reply\0")
+    begun = pair.read()
+    assert LONG.startswith(begun)
+    assert not pair.connection.offer(b"news\0")
+    with trio.fail_after(PATIENCE):
+        await pair.connection.deliver(b"another reply\0")
+    await trio.testing.wait_all_tasks_blocked()
+    assert pair.read() == b""
+    pair.near.close()
+    pair.far.close()
+
+
 async def test_a_reader_who_takes_a_little_now_and_then_is_not(autojump_clock: trio.testing.MockClock) -> None:
     pair = Pair(patience=30)
     done = trio.Event()
