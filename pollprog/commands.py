@@ -238,7 +238,7 @@ async def fresh(source: Path, info: os.stat_result, path: Path, *, overwrite: bo
     stack = ExitStack()
 
     def make() -> tuple[Place, int]:
-        target, replaced = replaceable(checked(source), info, checked(path), force=overwrite)
+        target, replaced = replaceable(checked(source), info, checked(path), overwrite=overwrite)
         place = Place(stack, target)
         mode = 0o666 if replaced is None else 0o600
         made = os.open(place.temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode, dir_fd=place.directory)
@@ -249,7 +249,7 @@ async def fresh(source: Path, info: os.stat_result, path: Path, *, overwrite: bo
         return place, made
 
     def finish() -> None:
-        place.publish_file(force=overwrite)
+        place.publish_file(overwrite=overwrite)
         discard(place)
         sync_directory(place.directory, place.path)
 

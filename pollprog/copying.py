@@ -2,7 +2,7 @@
 
 `copy_file` publishes: nobody sees half a copy under the destination's name (see `publishing`).
 
-* With `force` the destination becomes a new file, other hard links to the old one keep what they had, and mode and owner of
+* With `overwrite` the destination becomes a new file, other hard links to the old one keep what they had, and mode and owner of
   the old one are taken over. A symbolic link is followed, as cp does, and stays a link. Devices and FIFOs are never replaced.
 * Holes stay holes. `current` and `total` count data alone, which is where the time goes.
 * Kept with `preserve`: permissions, times in nanoseconds, owner and group as far as allowed (setuid and setgid only with the
@@ -61,12 +61,12 @@ def copy_file(
     *,
     counter: Counter,
     cancel: Callable[[], bool],
-    force: bool = False,
+    overwrite: bool = False,
     preserve: bool = False,
 ) -> int:
     """Copy a regular file, or what a block device holds, to a regular file; the size of the new file, holes included.
 
-    `cancel` is asked before each step. `force` replaces an existing file. Blocks: call it from a thread of its own.
+    `cancel` is asked before each step. `overwrite` replaces an existing file. Blocks: call it from a thread of its own.
     The main phase of `counter` is ``""``, then comes ``"sync"``, at whose end `current` is `total`.
 
     Raises `Cancelled` if `cancel` said True, another `OperationError` for everything else; those of what could not be finished
@@ -78,7 +78,7 @@ def copy_file(
     with loop.explained(), ExitStack() as stack:
         reader, info, size = open_source(stack, old)
         loop.writing(new)
-        new, replaced = replaceable(old, info, new, force=force)
+        new, replaced = replaceable(old, info, new, overwrite=overwrite)
         loop.writing(new)
         place = Place(stack, new)
         stack.callback(discard, loop, place)
@@ -97,7 +97,7 @@ def copy_file(
         loop.sync()
         os.fsync(writer)
         loop.check()
-        place.publish_file(force=force)
+        place.publish_file(overwrite=overwrite)
         loop.published = True
         discard(loop, place)
         sync_directory(place.directory, new)
@@ -210,7 +210,7 @@ def bring_sparse(transfer: Transfer, place: InPlace, start: int, end: int, shift
 
 
 def replaceable(
-    source: bytes, info: os.stat_result, destination: bytes, *, force: bool
+    source: bytes, info: os.stat_result, destination: bytes, *, overwrite: bool
 ) -> tuple[bytes, os.stat_result | None]:
     """Where the copy goes, links followed, and what stands there and is to be replaced, if anything."""
     name, path = called(destination), parameter(destination)
@@ -234,8 +234,8 @@ def replaceable(
         if not stat.S_ISREG(replaced.st_mode):
             text = f"{name} is no regular file, and is not replaced by one: try `pollprog run -- dd`"
             raise NotAFile(text, path=path)
-        if not force:
-            raise DestinationExists(f"{name} exists: `force` replaces it", path=path)
+        if not overwrite:
+            raise DestinationExists(f"{name} exists: `overwrite` replaces it", path=path)
         if os.path.islink(destination):
             destination = os.readlink(b"/proc/self/fd/%d" % there)
             os.stat(destination)  # fails if the link's file has just been deleted

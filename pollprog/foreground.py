@@ -219,7 +219,7 @@ def copy(source: str, destination: str, held: Held, options: Options, *, force: 
     try:
         trio.run(partial(_copy, source, destination, held, options, force=force, preserve=preserve))
     except OperationError as error:
-        error.args = (str(error).replace("`force`", "--force"),)  # as it is called here
+        error.args = (str(error).replace("`overwrite`", "--force"),)  # as it is called here
         raise
 
 
@@ -248,7 +248,7 @@ async def _copy(source: str, destination: str, held: Held, options: Options, *, 
                     readers.start_soon(lines.follow, job.channel)
                 copying = partial(copy_file, source, destination, counter=counter, cancel=lambda: bool(by))
                 try:
-                    await trio.to_thread.run_sync(partial(copying, force=force, preserve=preserve))
+                    await trio.to_thread.run_sync(partial(copying, overwrite=force, preserve=preserve))
                     outcome = Outcome(State.SUCCEEDED, 0)
                 except Cancelled as error:
                     error.exit_status = 128 + by[0]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from pollprog import checksums, copying, filling
+from pollprog import checksums, copying, filling, trees
 from pollprog.messages import Int
 from pollprog.operations import operation
 from pollprog.work import running
@@ -43,9 +43,21 @@ def copy_file(
     work = running()
     return Copied(
         copying.copy_file(
-            source, destination, counter=work.counter, cancel=work.stopped, force=overwrite, preserve=preserve
+            source, destination, counter=work.counter, cancel=work.stopped, overwrite=overwrite, preserve=preserve
         )
     )
+
+
+@operation
+def copy_tree(
+    source: Annotated[Path, "Directory to copy, with all that is in it."],
+    destination: Annotated[Path, "Name of the copy, which must not exist."],
+    *,
+    preserve: Annotated[bool, "Keep times and owners too."] = False,
+) -> Copied:
+    """Copy a tree: all of it, or nothing, under the name that you give."""
+    work = running()
+    return Copied(trees.copy_tree(source, destination, counter=work.counter, cancel=work.stopped, preserve=preserve))
 
 
 @operation
@@ -118,4 +130,4 @@ def checksum(
     return Summed(digest, files, size)
 
 
-OPERATIONS = (copy_file, copy_size, fill, zero, zero_device, checksum)
+OPERATIONS = (copy_file, copy_tree, copy_size, fill, zero, zero_device, checksum)

@@ -5,8 +5,8 @@ whoever looks finds under that name nothing, or what was there before, or all of
 and both kinds of publishing; an unnamed one (``O_TMPFILE``) cannot replace, and lacks in many places. Its price is that after
 SIGKILL the temporary stays. On every other way out it is removed, and nothing else is.
 
-Without `force` a file's name is given by link(2), which fails where something exists, however late it appeared; where the file
-system has no hard links, by renameat2(2) with RENAME_NOREPLACE, and so is that of a directory. With `force` it is given by
+Without `overwrite` a file's name is given by link(2), which fails where something exists, however late it appeared; where the file
+system has no hard links, by renameat2(2) with RENAME_NOREPLACE, and so is that of a directory. With `overwrite` it is given by
 rename(2).
 """
 
@@ -42,22 +42,24 @@ class Place:
         """For a message."""
         return os.path.join(os.path.dirname(self.path), self.temporary)
 
-    def publish_file(self, *, force: bool) -> None:
+    def publish_file(self, *, overwrite: bool) -> None:
         """Give the finished file its name. The temporary one may be left."""
-        if force:
+        if overwrite:
             os.rename(self.temporary, self.name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
             return
         try:
             os.link(self.temporary, self.name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
         except FileExistsError as error:
-            raise self.appeared(" (`force` replaces it)") from error
+            raise self.appeared(" (`overwrite` replaces it)") from error
         except OSError:  # no hard links there
             try:
                 renamed = self.rename()
             except FileExistsError as error:
-                raise self.appeared(" (`force` replaces it)") from error
+                raise self.appeared(" (`overwrite` replaces it)") from error
             if not renamed:
-                text = "the file system there can name a file only by replacing what has the name (`force` allows it)"
+                text = (
+                    "the file system there can name a file only by replacing what has the name (`overwrite` allows it)"
+                )
                 raise OperationFailed(text, path=parameter(self.path)) from None
 
     def publish_directory(self) -> None:

@@ -154,7 +154,7 @@ def test_a_replaced_file_hands_on_its_mode(a, b):
     b.write_text("secret")
     b.chmod(0o600)
     a.chmod(0o644)
-    copy(a, b, force=True)
+    copy(a, b, overwrite=True)
     assert stat.S_IMODE(b.stat().st_mode) == 0o600
     assert b.read_bytes() == a.read_bytes()
 
@@ -199,9 +199,9 @@ def test_each_refusal_has_its_class_and_names_the_file(tmp_path, a, b):
 
 def test_what_exists_is_replaced_by_force_alone(a, b):
     b.write_text("precious")
-    assert "`force`" in refused(a, b)
+    assert "`overwrite`" in refused(a, b)
     assert b.read_text() == "precious"
-    copy(a, b, force=True)
+    copy(a, b, overwrite=True)
     assert b.read_bytes() == a.read_bytes()
 
 
@@ -211,7 +211,7 @@ def test_a_file_is_not_copied_onto_itself(tmp_path, a, b, force):
     (tmp_path / "link").symlink_to("a")
     content = a.read_bytes()
     for itself in (a, b, tmp_path / "link", tmp_path / "." / "a"):
-        assert "same file" in refused(a, itself, force=force)
+        assert "same file" in refused(a, itself, overwrite=force)
     assert a.read_bytes() == content
 
 
@@ -219,9 +219,9 @@ def test_a_file_is_not_copied_onto_itself(tmp_path, a, b, force):
 def test_a_directory_is_no_destination(tmp_path, a, force):
     (tmp_path / "directory").mkdir()
     (tmp_path / "link").symlink_to("directory")
-    assert str(tmp_path / "directory" / "a") in refused(a, tmp_path / "directory", force=force)
-    assert "is a directory" in refused(a, tmp_path / "link", force=force)
-    assert "name the file" in refused(a, f"{tmp_path}/new/", force=force)
+    assert str(tmp_path / "directory" / "a") in refused(a, tmp_path / "directory", overwrite=force)
+    assert "is a directory" in refused(a, tmp_path / "link", overwrite=force)
+    assert "name the file" in refused(a, f"{tmp_path}/new/", overwrite=force)
 
 
 def test_a_directory_is_no_source(tmp_path, b):
@@ -239,7 +239,7 @@ def test_a_fifo_or_socket_is_never_replaced(tmp_path, a, b):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s"))
         for special in (b, tmp_path / "s"):
-            assert "no regular file" in refused(a, special, force=True)
+            assert "no regular file" in refused(a, special, overwrite=True)
     assert stat.S_ISFIFO(b.stat().st_mode)
 
 
@@ -263,8 +263,8 @@ def test_a_symbolic_link_is_followed_and_stays(tmp_path, a):
     real.write_text("old")
     link = tmp_path / "link"
     link.symlink_to("there/real")
-    assert "`force`" in refused(a, link)
-    copy(a, link, force=True)
+    assert "`overwrite`" in refused(a, link)
+    copy(a, link, overwrite=True)
     assert os.readlink(link) == "there/real"
     assert real.read_bytes() == a.read_bytes()
     assert nothing_but(tmp_path / "there", "real")
@@ -273,14 +273,14 @@ def test_a_symbolic_link_is_followed_and_stays(tmp_path, a):
 @pytest.mark.parametrize("force", [False, True])
 def test_nothing_is_written_through_a_link_to_nothing(tmp_path, a, b, force):
     b.symlink_to("none")
-    assert "link to nothing" in refused(a, b, force=force)
+    assert "link to nothing" in refused(a, b, overwrite=force)
     assert not (tmp_path / "none").exists()
 
 
 def test_other_hard_links_of_a_replaced_file_keep_what_they_had(tmp_path, a, b):
     b.write_text("old")
     os.link(b, tmp_path / "c")
-    copy(a, b, force=True)
+    copy(a, b, overwrite=True)
     assert (tmp_path / "c").read_text() == "old"
 
 
@@ -313,7 +313,7 @@ def test_a_cancel_at_any_moment_leaves_what_was_there(tmp_path, b, calls):
     b.write_text("precious")
     count = iter(range(100))
     try:
-        copy(a, b, force=True, cancel=lambda: next(count) == calls)
+        copy(a, b, overwrite=True, cancel=lambda: next(count) == calls)
     except Cancelled:
         assert b.read_text() == "precious"
     else:

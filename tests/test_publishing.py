@@ -62,10 +62,10 @@ def test_a_file_system_without_hard_links_will_do(tmp_path, a, b, monkeypatch):
 def test_where_no_name_can_be_given_safely_force_is_asked_for(tmp_path, a, b, monkeypatch):
     monkeypatch.setattr(os, "link", no_hard_links)
     monkeypatch.setattr("pollprog.syscalls._libc", object)
-    with pytest.raises(OperationFailed, match="`force` allows it"):
+    with pytest.raises(OperationFailed, match="`overwrite` allows it"):
         copy(a, b)
     assert nothing_but(tmp_path, "a")
-    copy(a, b, force=True)
+    copy(a, b, overwrite=True)
     assert a.read_bytes() == b.read_bytes()
 
 
@@ -129,7 +129,7 @@ def cancel():
 if where == "after the link":
     os.unlink = die
 print("ready", flush=True)
-copy_file(source, destination, counter=Counter(), cancel=cancel, force=where == "force")
+copy_file(source, destination, counter=Counter(), cancel=cancel, overwrite=where == "force")
 """
 
 

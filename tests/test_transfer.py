@@ -148,7 +148,7 @@ def test_any_layout_arrives_and_the_count_never_falls(tmp_path, pieces, size, in
     with pytest.MonkeyPatch.context() as patch:
         if not in_kernel:
             patch.delattr(os, "copy_file_range")
-        assert copy(a, b, counter=counter, cancel=look, force=True) == size
+        assert copy(a, b, counter=counter, cancel=look, overwrite=True) == size
     assert a.read_bytes() == b.read_bytes()
     counts = [sample.current for sample in seen if sample.phase == ""]
     assert counts == sorted(counts)
