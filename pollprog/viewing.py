@@ -102,6 +102,7 @@ def watch(asker: Asker, job: str | None, held: Held) -> int:
 async def _watch_all(asker: Asker, held: Held) -> int:
     known: dict[str, JobMessage] = {}
     left = 0
+    lost: PollprogError | None = None
     live = os.isatty(1) and not asker.as_json
     with Display("auto" if live else "none", interval=asker.bar_interval, shares_terminal=False) as display:
         async with trio.open_nursery() as parts:
@@ -113,19 +114,24 @@ async def _watch_all(asker: Asker, held: Held) -> int:
                     parts.cancel_scope.cancel()
 
             parts.start_soon(Hearing(held, display, act).run)
-            async with open_client(asker.address) as client:
-                async for reply in client.call("Watch", interval=asker.interval or 1.0).replies():
-                    changed = msgspec.convert(reply["jobs"], list[JobMessage])
-                    known.update({one.id: one for one in changed})
-                    if asker.as_json:
-                        show(b"".join(msgspec.json.encode(one) + b"\n" for one in changed))
-                    elif display.screen is not None:
-                        width, height = display.screen.size()
-                        shown_jobs = list(reversed(known.values()))[: max(1, (height or 24) - 3)]
-                        display.screen.draw([*jobs_table(shown_jobs, width - 1), ""])
-                    else:
-                        show("".join(f"{job_line(one)}\n" for one in changed))
+            try:
+                async with open_client(asker.address) as client:
+                    async for reply in client.call("Watch", interval=asker.interval or 1.0).replies():
+                        changed = msgspec.convert(reply["jobs"], list[JobMessage])
+                        known.update({one.id: one for one in changed})
+                        if asker.as_json:
+                            show(b"".join(msgspec.json.encode(one) + b"\n" for one in changed))
+                        elif display.screen is not None:
+                            width, height = display.screen.size()
+                            shown_jobs = list(reversed(known.values()))[: max(1, (height or 24) - 3)]
+                            display.screen.draw([*jobs_table(shown_jobs, width - 1), ""])
+                        else:
+                            show("".join(f"{job_line(one)}\n" for one in changed))
+            except PollprogError as error:  # not through the nursery, which would wrap it
+                lost = error
             parts.cancel_scope.cancel()
+    if lost is not None and not left:
+        raise lost
     return left
 
 
