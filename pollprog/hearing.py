@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pollprog.display import Display
+    from pollprog.keyboard import Keyboard
     from pollprog.signals import Held
 
 __all__ = ["Hearing", "Leaving"]
@@ -44,12 +45,19 @@ class Leaving:
 class Hearing:
     """Hears the held signals in a thread, and acts on them in the trio thread: `act` is called for each.
 
-    We stop and go on with the terminal's other users, and what is shown is taken back meanwhile.
+    We stop and go on with the terminal's other users, and what is shown is taken back meanwhile, and the keyboard if we have it.
     """
 
-    def __init__(self, held: Held, display: Display, act: Callable[[signal.struct_siginfo], object]) -> None:
+    def __init__(
+        self,
+        held: Held,
+        display: Display,
+        act: Callable[[signal.struct_siginfo], object],
+        *,
+        keyboard: Keyboard | None = None,
+    ) -> None:
         self._held = held
-        self._display = display
+        self._taken: list[Display | Keyboard] = [display] if keyboard is None else [display, keyboard]
         self._act = act
         self._token = trio.lowlevel.current_trio_token()
         self._over = False
@@ -82,8 +90,13 @@ class Hearing:
     def _handle(self, info: signal.struct_siginfo) -> None:
         self._act(info)
         if info.si_signo == signal.SIGTSTP:
-            self._display.take_back()
+            for taken in self._taken:
+                taken.take_back()
             signals.stop_ourselves()
-            self._display.resume()
+            self._resume()
         elif info.si_signo == signal.SIGCONT and trio.current_time() - self._alive > 2 * BEAT:
-            self._display.resume()  # we were stopped by a signal that nobody hears
+            self._resume()  # we were stopped by a signal that nobody hears
+
+    def _resume(self) -> None:
+        for taken in self._taken:
+            taken.resume()

@@ -34,6 +34,7 @@ from pollprog.channel import Channel, Clock
 from pollprog.display import Display
 from pollprog.ending import OURS
 from pollprog.hearing import Hearing, Leaving
+from pollprog.keyboard import Keyboard
 from pollprog.output import show
 from pollprog.probes.chooser import Chooser
 from pollprog.process import KERNEL_THREAD, Process, ProcessTree, parse_io, parse_stat
@@ -335,18 +336,21 @@ async def _main(held: Held, *, as_json: bool, interval: float) -> int:
         "unicode": terminal.unicode_understood(os.environ),
         "colour": terminal.colour_wanted(os.environ, terminal=os.isatty(1)),
     }
-    with Display("auto" if live else "none", interval=interval, shares_terminal=False) as display:
+    display = Display("auto" if live else "none", interval=interval, shares_terminal=False)
+    with display, Keyboard(wanted=live) as keyboard:
         async with trio.open_nursery() as parts:
             top, leaving = Top(), Leaving(parts.cancel_scope)
             parts.start_soon(top.sampler.run)
-            parts.start_soon(Hearing(held, display, leaving).run)
+            parts.start_soon(Hearing(held, display, leaving, keyboard=keyboard).run)
+            parts.start_soon(quit_when_asked, keyboard, leaving)
             for _ in range(FIRST_LOOKS):
                 await trio.sleep(FIRST_INTERVAL)
                 top.update(FIRST_INTERVAL)
             while display.screen is not None and not top.entry.removed:
+                keyboard.resume()  # nobody tells who comes from the background
                 columns, height = display.screen.size()
                 lines = top.lines(columns, (height or 24) - 2, **look)
-                display.screen.draw([*lines, ""])  # what is typed, as ^C, stands below and wraps nothing
+                display.screen.draw([*lines, ""])  # the cursor stands below, and wraps nothing
                 top.update(interval)
                 await trio.sleep(interval)
             parts.cancel_scope.cancel()
@@ -358,6 +362,12 @@ async def _main(held: Held, *, as_json: bool, interval: float) -> int:
         lines = top.lines(shutil.get_terminal_size((100, 24)).columns, **look)
         show("".join(f"{line}\n" for line in lines))
     return 0
+
+
+async def quit_when_asked(keyboard: Keyboard, leaving: Leaving) -> None:
+    """End at a q."""
+    await keyboard.key(b"q", b"Q")
+    leaving.leave(0)
 
 
 def print_json(top: Top) -> None:

@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -393,6 +394,21 @@ def test_json_says_for_each_job_what_run_says_and_who_it_is(big):
     assert line["command"].startswith("cp]0;mine [red]? -I -S -c import sys")
 
 
+def test_the_table_and_json_name_the_same_process_of_a_job(tmp_path, big):
+    script = tmp_path / "script.sh"
+    script.write_text(f"{shlex.join(slow(big))}\ntrue\n")
+
+    def named() -> tuple[set[int], set[int]]:
+        said = [json.loads(line) for line in pollprog("top", "--json").stdout.splitlines()]
+        rows = [line.split() for line in pollprog("top").stdout.splitlines()]
+        return {line["pid"] for line in said}, {int(row[0]) for row in rows if row[0].isdigit()}
+
+    with running("sh", str(script)) as shell:
+        wait_until(lambda: all(shell.pid in pids for pids in named()))
+        (worker,) = Process(shell.pid, keep=False).children()
+        assert all(worker not in pids for pids in named())
+
+
 def test_without_a_terminal_the_table_is_printed_once_as_plain_text(big):
     def found() -> bool:
         done = pollprog("top")
@@ -505,3 +521,69 @@ def test_a_shell_gets_its_terminal_back_at_ctrl_z_and_the_view_returns_with_fg(b
         wait_until(lambda: not shows(terminal, working))
         terminal.type("echo ended with $?\n")
         terminal.wait(lambda rows: "ended with 130" in rows)
+
+
+@pytest.mark.parametrize("key", ["q", "Q"])
+def test_q_quits_and_what_is_typed_is_not_shown(key, big):
+    with running(*slow(big)) as working, window() as terminal:
+        before = terminal.settings()
+        terminal.run(*TOP)
+        wait_until(lambda: shows(terminal, working.pid))
+        assert terminal.settings() != before
+        terminal.type("abc\n")
+        shown = len(terminal.seen)
+        wait_until(lambda: shows(terminal, working.pid) and len(terminal.seen) > shown)
+        assert not any("abc" in row for row in terminal.rows())
+        terminal.type(key)
+        assert terminal.wait_end() == 0
+        assert terminal.settings() == before
+        assert "".join(terminal.rows()) == ""
+
+
+@pytest.mark.parametrize("leave", ["\x03", "\x1c"], ids=["Ctrl-C", "Ctrl-Backslash"])
+def test_the_keyboard_is_given_back_whatever_ends_the_view(leave):
+    with window() as terminal:
+        before = terminal.settings()
+        terminal.run(*TOP)
+        wait_until(lambda: terminal.settings() != before)
+        terminal.type(leave)
+        terminal.wait_end()
+        assert terminal.settings() == before
+
+
+def test_a_keyboard_is_left_alone_whose_table_goes_elsewhere(big):
+    with window() as terminal:
+        before = terminal.settings()
+        viewing = terminal.run(*TOP, stdout=subprocess.DEVNULL)
+        while viewing.poll() is None:
+            assert terminal.settings() == before
+
+
+@pytest.mark.tool("bash")
+def test_the_keyboard_is_the_shells_at_ctrl_z_and_in_the_background_and_ours_with_fg():
+    with window() as terminal:
+        terminal.bash()
+        terminal.type(f"clear; {' '.join(TOP)}\n")
+        wait_until(lambda: shows_table(terminal))
+        terminal.type("\x1a")
+        terminal.wait(lambda rows: any("Stopped" in row for row in rows))
+        terminal.type("clear; bg; stty -a | tr ' ;' '\\n\\n' | grep -x -e icanon -e echo; echo q$((6 * 7))\n")
+        rows = terminal.wait(lambda rows: "q42" in rows)
+        assert {"icanon", "echo"} <= set(rows)
+        terminal.type("clear; fg\n")
+        wait_until(lambda: shows_table(terminal))
+        wait_until(lambda: not terminal.settings()[3] & (termios.ICANON | termios.ECHO))
+        terminal.type("q")
+        wait_until(lambda: is_prompt(terminal))
+        terminal.type("clear; echo status $?\n")
+        terminal.wait(lambda rows: "status 0" in rows)
+
+
+def shows_table(terminal: Terminal) -> bool:
+    """Whether there is a table, or a line that says that there is nothing to put into one."""
+    return any("COMMAND" in row or "nothing whose progress" in row for row in terminal.rows())
+
+
+def is_prompt(terminal: Terminal) -> bool:
+    """Whether the shell waits for a line."""
+    return [row for row in terminal.rows() if row][-1:] == ["$"]
