@@ -44,7 +44,10 @@ class Callbacks:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="pollprog callbacks", daemon=True)
                 self._thread.start()
-        return lambda: self._told.pop(number, None) and None
+        return lambda: self._remove(number)
+
+    def _remove(self, number: int) -> None:
+        self._told.pop(number, None)
 
     @property
     def inside(self) -> bool:

@@ -28,7 +28,7 @@ from pollprog.conversation import DESCRIBE, Failure, Methods, Part, Result, prep
 from pollprog.dialing import dial
 from pollprog.errors import Busy, Cancelled, ConnectionLost, InterfaceNotFound, MethodNotFound, Unreachable, UsageError
 from pollprog.varlink import error_from
-from pollprog.wire import NO_DAEMON, Cancelling, Wire, stranger
+from pollprog.wire import NO_DAEMON, Cancelling, Wire, keep_alone, stranger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,6 +89,7 @@ class Handle:
         self._woken, self._waker = socket.socketpair()
         for end in self._woken, self._waker:
             end.settimeout(0)
+            keep_alone(end)
 
     def __enter__(self) -> Self:
         return self
@@ -200,9 +201,9 @@ class Handle:
         running = self._running
         if running is not None and running.thread == threading.get_ident():
             raise Busy("a call runs in this very thread: cancel() ends it")
-        self._closed = True
-        if os.getpid() != self._pid:
+        if self._closed or os.getpid() != self._pid:
             return
+        self._closed = True
         self._wake()
         with self._turn:
             self._hang_up()

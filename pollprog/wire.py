@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pollprog.addresses import Ssh, Unix
     from pollprog.conversation import Event
 
-__all__ = ["NO_DAEMON", "Cancelling", "Wire", "stranger"]
+__all__ = ["NO_DAEMON", "Cancelling", "Wire", "keep_alone", "stranger"]
 
 CHUNK = 1 << 16
 """Bytes read at a time."""
@@ -47,7 +47,7 @@ class Wire:
         self.conversation = Conversation()
         self._address = address
         self._unsent = memoryview(b"")
-        _open.add(self)
+        keep_alone(sock)
 
     def fileno(self) -> int:
         """For who waits."""
@@ -84,7 +84,7 @@ class Wire:
         """Write what can be written now, and say what has come. Unreachable, ConnectionLost, ProtocolError."""
         self.push()
         try:
-            data = self.socket.recv(min(CHUNK, self.conversation.room + 1))
+            data = self.socket.recv(min(CHUNK, self.conversation.room))
         except BlockingIOError:
             return []
         except OSError as error:
@@ -118,7 +118,6 @@ class Wire:
     def close(self) -> None:
         """What runs on it is cancelled by that."""
         self.socket.close()
-        _open.discard(self)
 
 
 def stranger(address: Unix | Ssh, why: str) -> Unreachable:
@@ -192,14 +191,18 @@ class Cancelling:
             self.wire = None
 
 
-_open: weakref.WeakSet[Wire] = weakref.WeakSet()
+_alone: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
+def keep_alone(sock: socket.socket) -> None:
+    """Have it closed in the child of a fork: held open there, it would keep the work alive when we are gone. On exec it is anyhow."""
+    _alone.add(sock)
 
 
 def _forked() -> None:
-    """In the child of a fork: what it held open would keep the work alive when the parent is gone."""
-    for wire in list(_open):
+    for sock in list(_alone):
         with suppress(OSError):
-            wire.socket.close()
+            sock.close()
 
 
 os.register_at_fork(after_in_child=_forked)
