@@ -132,11 +132,14 @@ def load(path: str | None = None) -> Configuration:
 def read(path: str) -> bytes:
     """What the file holds. It is read again while others are served, so nothing is read that could make us wait."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:
-        info = os.fstat(descriptor)
-        if not stat.S_ISREG(info.st_mode):
-            raise OSError(0, "it is a directory" if stat.S_ISDIR(info.st_mode) else "it is not a regular file")
-        data = file.read(LARGEST + 1)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(0, "it is a directory" if stat.S_ISDIR(mode) else "it is not a regular file")
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(LARGEST + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > LARGEST:
         raise OSError(0, f"it has more than {LARGEST} bytes")
     return data

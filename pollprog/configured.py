@@ -1,90 +1,71 @@
 """Operations that users declare in the configuration: a command, with placeholders for what a caller may choose.
 
-A placeholder fills one argument, or a part of one, and nothing goes through a shell. Where it begins an argument, what fills it
-must not begin with ``-``: so it can never become an option.
+A placeholder names a parameter and its type: ``{source:path}`` (absolute), ``{name:string}``, ``{count:integer}``, ``{size:size}``
+(bytes, 0 or more), ``{level:1|6|9}`` (a choice). How they are filled is in `pollprog.placeholders`. Nothing goes through a shell, and no
+caller chooses the program. `probe` and `total` may have placeholders too.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from msgspec import Struct
+import msgspec
+from msgspec import Meta, Struct
 
-from pollprog.errors import ConfigurationError, InvalidParameter, UsageError
+from pollprog.describing import NAME
+from pollprog.errors import InvalidParameter, UsageError
 from pollprog.messages import Int
-from pollprog.operations import FIELD, NAME, OURS, Operation, Parameter, build
-from pollprog.sizes import parse_total
+from pollprog.operations import OURS, Operation, Parameter, build
+from pollprog.placeholders import argument, chooses_option, filled, placeholders
+from pollprog.sizes import parse_size, parse_total
+from pollprog.tools import check
 from pollprog.work import running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from pollprog.config import Configuration, Configured
+    from pollprog.errors import ConfigurationError
 
 __all__ = ["Ran", "operations_of"]
 
-PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-TYPES: dict[str, tuple[Any, str]] = {
-    "path": (str, "path"),
-    "string": (str, "string"),
-    "integer": (Int, "integer"),
-    "size": (Int, "integer"),
-}
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+"""What may be chosen."""
+TYPES: dict[str, Any] = {"path": str, "string": str, "integer": Int, "size": Annotated[int, Meta(ge=0, le=2**63 - 1)]}
 
 
 class Ran(Struct, frozen=True):
     """A command that has ended well."""
 
-    output: str
-    """The last of what it printed."""
+    output: Annotated[str, "The last of what it printed."]
 
 
 def operations_of(configuration: Configuration) -> list[Operation]:
     """The operations that the configuration declares. ConfigurationError, which names the line."""
-    return [
-        declared(name, table, lambda where, what: configuration.wrong(where, f"{where}: {what}"))
-        for name, table in configuration.operations.items()
-    ]
+    return [declared(name, table, configuration) for name, table in configuration.operations.items()]
 
 
-def declared(name: str, table: Configured, wrong: Callable[[str, str], ConfigurationError]) -> Operation:
+def declared(name: str, table: Configured, file: Configuration) -> Operation:
     """One of them."""
-    where = f"operations.{name}"
-    if not NAME.fullmatch(name):
-        raise wrong(where, "the name of an operation begins with a capital, and has letters and digits only")
-    parameters: dict[str, Parameter] = {}
-    for key, texts in (("argv", table.argv), ("probe", [table.probe or ""]), ("total", [table.total or ""])):
-        for text in texts:
-            for word, kind in placeholders(text, f"{where}.{key}", wrong):
-                if word not in parameters or kind:
-                    if word in parameters and key != "argv":
-                        raise wrong(f"{where}.{key}", f"{{{word}}} has its type in argv")
-                    parameters[word] = parameter(word, kind, table, f"{where}.{key}", wrong)
-    if table.argv[0].startswith("{") or not table.argv[0]:
-        raise wrong(f"{where}.argv", "the program itself cannot be chosen by the caller")
-    for key, given in (("help", table.help), ("defaults", table.defaults)):
-        for word in given.keys() - parameters.keys():
-            raise wrong(f"{where}.{key}.{word}", f"argv has no {{{word}}}")
-    if table.directory is not None and not table.directory.startswith("/"):
-        raise wrong(f"{where}.directory", "has to be absolute")
+    parameters = Declaration(name, table, file).read()
 
     async def run(**arguments: object) -> Ran:
         work = running()
         values = {word: str(value) for word, value in arguments.items()}
         printed = await work.command(
-            [filled(text, values) for text in table.argv],
+            [argument(text, values) for text in table.argv],
             directory=table.directory,
             environment={**work.environment, **table.environment},
-            probe=filled(table.probe, values) if table.probe else None,
-            total=total_of(filled(table.total, values)) if table.total else None,
+            probe=probe_of(table.probe, values),
+            total=total_of(table.total, values),
         )
         return Ran(printed)
 
     return build(
         name=name,
         doc=table.description or f"Run {table.argv[0]}.",
-        parameters=tuple(parameters.values()),
+        parameters=parameters,
         result=Ran,
         progress=True,
         function=run,
@@ -92,65 +73,152 @@ def declared(name: str, table: Configured, wrong: Callable[[str, str], Configura
     )
 
 
-def placeholders(text: str, where: str, wrong: Callable[[str, str], ConfigurationError]) -> list[tuple[str, str]]:
-    """Name and type of each placeholder in a text; no type where it says none."""
-    found = []
-    for part in PART.finditer(text):
-        if part[0] in ("{", "}"):
-            raise wrong(where, f"{text!r} has a single brace; {{{{ and }}}} stand for braces")
-        if part[1] is not None:
-            name, _, kind = part[1].partition(":")
-            if not FIELD.fullmatch(name) or name in OURS:
-                raise wrong(where, f"{part[0]} is no placeholder: write {{name:type}}, as in {{source:path}}")
-            found.append((name, kind))
-    return found
-
-
-def parameter(
-    name: str, kind: str, table: Configured, where: str, wrong: Callable[[str, str], ConfigurationError]
-) -> Parameter:
-    """The parameter that a placeholder stands for."""
-    if "|" in kind:
-        words = tuple(kind.split("|"))
-        if any(not re.fullmatch(r"[A-Za-z0-9](_?[A-Za-z0-9])*", word) for word in words):
-            raise wrong(where, f"{{{name}:{kind}}}: what may be chosen are words of letters and digits")
-        type_, sort = Literal[words], "choice"
-    elif kind in TYPES:
-        type_, sort = TYPES[kind]
-    else:
-        raise wrong(where, f"{{{name}:{kind}}}: a type is one of {', '.join(TYPES)}, or a choice as in 1|6|9")
-    default = table.defaults.get(name)
-    if default is not None:
-        fits = isinstance(default, int) if sort == "integer" else isinstance(default, str)
-        if (
-            not fits
-            or (sort == "choice" and default not in words)
-            or (sort == "path" and not str(default).startswith("/"))
-        ):
-            raise wrong(f"{where.rpartition('.')[0]}.defaults.{name}", f"{default!r} does not fit {{{name}:{kind}}}")
-    return Parameter(name, type_, sort, table.help.get(name, ""), default is None, default)
-
-
-def filled(text: str, values: Mapping[str, str]) -> str:
-    """The text with its placeholders filled. Raises InvalidParameter for what would become an option."""
-
-    def fill(part: re.Match[str]) -> str:
-        if part[1] is None:
-            return part[0][0]
-        name = part[1].partition(":")[0]
-        value = values[name]
-        if "\0" in value:
-            raise InvalidParameter(f"{name}: no argument has a NUL byte in it", parameter=name)
-        if part.start() == 0 and value.startswith("-"):
-            raise InvalidParameter(f"{name}: {value!r} begins with -, and would be taken for an option", parameter=name)
-        return value
-
-    return PART.sub(fill, text)
-
-
-def total_of(text: str) -> int | str:
-    """What a total says, once it is filled."""
+def probe_of(text: str | None, values: Mapping[str, str]) -> str | None:
+    """The probe, once it is filled. InvalidParameter."""
+    if text is None:
+        return None
+    probe = filled(text, values)
     try:
-        return parse_total(text)
+        check(probe)
     except UsageError as error:
+        raise InvalidParameter(f"probe: {error}", parameter="probe") from error
+    return probe
+
+
+def total_of(text: str | None, values: Mapping[str, str]) -> int | str | None:
+    """What the total says, once it is filled. InvalidParameter for what is no size.
+
+    A file that cannot be measured, or is empty, gives no total: what is wrong with it the command says better.
+    """
+    if text is None:
+        return None
+    total = filled(text, values)
+    try:
+        return parse_total(total)
+    except UsageError as error:
+        if total.startswith("@"):
+            return None
         raise InvalidParameter(f"total: {error}", parameter="total") from error
+
+
+class Declaration:
+    """One ``[operations.NAME]`` while it is checked. Each method raises ConfigurationError, which names the line."""
+
+    def __init__(self, name: str, table: Configured, file: Configuration) -> None:
+        self.name = name
+        self.table = table
+        self.file = file
+        self.parameters: dict[str, Parameter] = {}
+
+    def wrong(self, key: str, what: object) -> ConfigurationError:
+        """The error for what stands under this key."""
+        where = f"operations.{self.name}{'.' if key else ''}{key}"
+        return self.file.wrong(where, f"{where}: {what}")
+
+    def read(self) -> tuple[Parameter, ...]:
+        """The parameters, in the order of their placeholders."""
+        if not NAME.fullmatch(self.name):
+            raise self.wrong("", "an operation's name begins with a capital, and has letters and digits only")
+        for text in self.table.argv:
+            self.read_text("argv", text)
+        self.check_argv()
+        self.read_text("probe", self.table.probe or "")
+        self.read_text("total", self.table.total or "")
+        self.check_measure()
+        self.check_parameters()
+        self.check_surroundings()
+        return tuple(self.parameters.values())
+
+    def read_text(self, key: str, text: str) -> None:
+        """Take the placeholders of a text."""
+        try:
+            found = placeholders(text)
+        except ValueError as error:
+            raise self.wrong(key, error) from error
+        for name, kind, _ in found:
+            if name in OURS:
+                raise self.wrong(key, f"{{{name}}}: every operation has {name} already; choose another name")
+            if name not in self.parameters:
+                self.parameters[name] = self.parameter(key, name, kind or "")
+            elif kind is not None:
+                raise self.wrong(key, f"{{{name}:{kind}}}: its type stands where it comes first; write {{{name}}} here")
+
+    def parameter(self, key: str, name: str, kind: str) -> Parameter:
+        """The parameter that a placeholder stands for."""
+        words = tuple(dict.fromkeys(kind.split("|")))
+        if kind in TYPES:
+            type_, sort = TYPES[kind], kind
+        elif "|" in kind and all(map(WORD.fullmatch, words)):
+            type_, sort = Literal[words], "choice"
+        else:
+            known = ", ".join(TYPES)
+            raise self.wrong(
+                key, f"{{{name}:{kind}}}: a type is {known}, or a choice of words, as in {{{name}:fast|best}}"
+            )
+        doc, given = self.table.help.get(name, ""), self.table.defaults.get(name)
+        if given is None:
+            return Parameter(name, type_, sort, doc, as_path=False)
+        try:
+            default = parse_size(given) if sort == "size" and isinstance(given, str) else given
+            default = msgspec.convert(default, type_)
+            if sort == "path" and not str(default).startswith("/"):
+                raise UsageError("it has to be absolute")
+        except (msgspec.ValidationError, UsageError) as error:
+            what = str(error).replace("`", "")
+            raise self.wrong(f"defaults.{name}", f"{given!r} does not fit {{{name}:{kind}}}: {what}") from error
+        return Parameter(name, type_, sort, doc, required=False, default=default, as_path=False)
+
+    def check_argv(self) -> None:
+        """No caller chooses the program, or an option."""
+        program, *others = self.table.argv
+        if not program or placeholders(program):
+            raise self.wrong("argv", "the program stands first, and cannot be chosen by the caller")
+        for text in others:
+            for placeholder in placeholders(text):
+                if chooses_option(placeholder) and self.parameters[placeholder.name].kind == "string":
+                    raise self.wrong(
+                        "argv",
+                        f"{text!r}: a string there would choose the option; let it fill an argument, or stand behind =",
+                    )
+
+    def check_measure(self) -> None:
+        """What can be known of probe and total before anybody calls."""
+        probe, total = self.table.probe, self.table.total
+        any_ = {name: one.choices[0] if one.choices else "1" for name, one in self.parameters.items()}
+        try:
+            if probe is not None:
+                check(filled(probe, any_))
+        except UsageError as error:
+            raise self.wrong("probe", error) from error
+        try:
+            if total is not None and not placeholders(total) and not total.startswith("@"):
+                parse_size(filled(total, {}))
+        except UsageError as error:
+            raise self.wrong("total", error) from error
+        if total is not None and total.startswith("@") and not total.startswith("@/"):
+            first = next((one for one in placeholders(total) if one.before == "@"), None)
+            if first is None or self.parameters[first.name].kind != "path":
+                raise self.wrong("total", "what stands behind the @ has to be absolute, or a {name:path}")
+
+    def check_parameters(self) -> None:
+        """What is said of parameters is said of some that there are, and their defaults can be used."""
+        for key, given in (("help", self.table.help), ("defaults", self.table.defaults)):
+            for word in given:
+                if word not in self.parameters:
+                    raise self.wrong(f"{key}.{word}", f"there is no placeholder {{{word}}}")
+        values = {name: str(one.default) for name, one in self.parameters.items() if not one.required}
+        for text in self.table.argv:
+            try:
+                if values.keys() >= {one.name for one in placeholders(text)}:
+                    argument(text, values)
+            except InvalidParameter as error:
+                raise self.wrong(f"defaults.{error.parameter}", error) from error
+
+    def check_surroundings(self) -> None:
+        """Directory and environment can be given to a command."""
+        directory = self.table.directory
+        if directory is not None and (not directory.startswith("/") or "\0" in directory):
+            raise self.wrong("directory", "it has to be absolute")
+        for name, value in self.table.environment.items():
+            if not name or "=" in name or "\0" in name + value:
+                raise self.wrong(f"environment.{name}", f"{name!r} cannot be a variable, or not with this value")

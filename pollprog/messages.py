@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw, Struct
 
 from pollprog.status import Bound, Outcome, State, Status, Unit
+from pollprog.varlink import OPERATIONS as INTERFACE
+from pollprog.varlink import Int
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,12 +39,7 @@ __all__ = [
     "status_of",
 ]  # fmt: skip
 
-INTERFACE = "org.pollprog.operations"
-
-Int = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-"""An integer that everybody can hold."""
 StateName = Literal["queued", "running", "paused", "cancelling", "succeeded", "failed", "cancelled", "lost"]
-Seconds = Annotated[float, "Seconds."]
 
 
 class StatusMessage(Struct, frozen=True, omit_defaults=True):
@@ -192,9 +189,8 @@ class DescribeReply(Struct, frozen=True):
 
 
 def message_of(status: Status) -> StatusMessage:
-    """The status as it goes over the wire: finite numbers, and text that JSON can carry."""
-    fraction = status.fraction
-    outcome = status.outcome
+    """The status as it goes over the wire: rounded, and in text that JSON can carry."""
+    fraction, outcome = status.fraction, status.outcome
     return StatusMessage(
         job=status.job,
         seq=status.seq,
@@ -204,7 +200,7 @@ def message_of(status: Status) -> StatusMessage:
         current=status.current,
         total=status.total,
         phase=_text(status.phase) or None,
-        fraction=fraction if fraction is None or fraction == 1.0 else min(round(fraction, 6), 0.999999),
+        fraction=fraction if fraction is None or fraction == 1.0 else min(round(fraction, 6), ALMOST),
         rate=None if status.rate is None else float(f"{status.rate:.4g}"),
         remaining=None if status.remaining is None else max(0.001, round(status.remaining, 3)),
         low=None if status.low is None else round(status.low, 3),
@@ -224,27 +220,29 @@ def message_of(status: Status) -> StatusMessage:
 def status_of(message: StatusMessage) -> Status:
     """The status that came over the wire, within the rules that it promises, whoever sent it."""
     state = State(message.state)
-    current, total = message.current, message.total
-    if current is not None:
-        current = max(0, current)
-        if total is not None:
-            current = min(current, max(0, total))
+    total = message.total if message.total is not None and message.total > 0 else None
+    current = None if message.current is None else max(0, message.current)
+    if current is not None and total is not None:
+        current = min(current, total)
+    fraction = _count(message.fraction)
+    if fraction is not None:
+        fraction = min(fraction, 1.0 if state is State.SUCCEEDED else ALMOST)
     return Status(
         job=message.job,
         seq=message.seq,
         state=state,
         current=current,
-        total=total if total is None or total > 0 else None,
-        unit=Unit(message.unit) if message.unit in UNITS else Unit.PARTS,
+        total=total,
+        unit=UNITS.get(message.unit, Unit.PARTS),
         phase=message.phase or "",
-        fraction=message.fraction,
-        rate=message.rate,
-        remaining=message.remaining,
-        low=message.low,
-        high=message.high,
-        elapsed=message.elapsed,
-        age=message.age or 0.0,
-        idle=message.idle or 0.0,
+        fraction=fraction,
+        rate=_count(message.rate),
+        remaining=_count(message.remaining),
+        low=_count(message.low),
+        high=_count(message.high),
+        elapsed=max(0.0, message.elapsed),
+        age=_count(message.age) or 0.0,
+        idle=_count(message.idle) or 0.0,
         moving=message.moving,
         stalled=message.stalled,
         finishing=message.finishing,
@@ -254,7 +252,14 @@ def status_of(message: StatusMessage) -> Status:
     )
 
 
+ALMOST = 0.999999
+"""The most that is told of work that has not ended well."""
 UNITS: Mapping[str, Unit] = {unit.value: unit for unit in Unit}
+
+
+def _count(number: float | None) -> float | None:
+    """A number that cannot be below 0."""
+    return None if number is None else max(0.0, number)
 
 
 def _text(text: str) -> str:

@@ -4,22 +4,38 @@ A loop calls `notify_progress(current, total)` as often as it likes. Who hears i
 operation, its job's channel; under `pollprog.progress_bar()`, the bar; else nobody. The newest stands in a `Notices`, which is a
 probe, and is looked at when a sample is due. Inside an operation it also stands still while the job is paused, and raises
 `Cancelled` once the job is to stop.
+
+Where a loop runs is its context (`contextvars`). Tasks, and threads of trio and asyncio, are in that of who started them. A plain
+thread is in none: it is heard if it runs ``contextvars.copy_context().run``, and a pool's threads if its initializer is ``hearer.set``
+with ``hearer.get()``.
 """
 
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from math import isfinite
+from operator import index
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
 
 from pollprog.status import Sample, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Notices", "Steps", "hearer", "notify_progress", "steps"]
+__all__ = ["Notices", "Steps", "StepsNotified", "hearer", "notify_progress", "steps"]
 
 WHOLE = 1_000_000
 """Parts that work of several steps is counted in."""
+
+
+class Step(NamedTuple):
+    """One of several kinds of work."""
+
+    name: str
+    before: float
+    """The share of the time that is over when it begins."""
+    share: float
 
 
 class Steps:
@@ -28,34 +44,47 @@ class Steps:
     The share of a step that nobody begins is passed with the next one.
     """
 
-    __slots__ = ("_before", "_done", "_names", "_reached", "_share", "_shares", "name")
+    __slots__ = ("_coming", "_lock", "_reached", "step")
 
     def __init__(self, weights: Mapping[str, float]) -> None:
-        if not weights or not all(weight > 0 for weight in weights.values()):
-            raise ValueError("steps: each needs a name and a weight above 0")
         whole = sum(weights.values())
-        self._names = list(weights)
-        self._shares = [weight / whole for weight in weights.values()]
-        self._before = self._share = 0.0
-        self._done = self._reached = 0
-        self.name = ""
+        if not isfinite(whole) or not weights or not all(name and weight > 0 for name, weight in weights.items()):
+            raise ValueError("steps: each needs a name and a weight above 0")
+        self._coming = []
+        before = 0.0
+        for name, weight in weights.items():
+            self._coming.append(Step(name, before, weight / whole))
+            before += weight / whole
+        self._reached = 0
+        self._lock = Lock()
+        self.step: Step | None = None
+        """The one that runs."""
 
     def begin(self, name: str) -> None:
         """The step that begins now. ValueError for one that is not there, or has been passed."""
-        at = self._names.index(name, self._done) if name in self._names[self._done :] else -1
-        if at < 0:
-            raise ValueError(f"{name!r} is not one of the steps to come: {', '.join(self._names[self._done :])}")
-        self._done = at + 1
-        self._before, self._share = sum(self._shares[:at]), self._shares[at]
-        self.name = name
+        names = [step.name for step in self._coming]
+        if name not in names:
+            coming = f"to come are {', '.join(names)}" if names else "the last one has begun"
+            raise ValueError(f"{name!r} is not one of the steps to come: {coming}")
+        self.step, self._coming = self._coming[names.index(name)], self._coming[names.index(name) + 1 :]
 
-    def of(self, sample: Sample) -> Sample:
-        """A sample of the step that runs, as one of the whole."""
-        done = min(1.0, sample.current / sample.total) if sample.total else 0.0
-        self._reached = max(self._reached, int(WHOLE * (self._before + self._share * done)))
-        phase = f"{self.name}: {sample.phase}" if sample.phase else self.name
+    @property
+    def name(self) -> str:
+        """The step that runs; empty before the first."""
+        return "" if self.step is None else self.step.name
+
+    def of(self, sample: Sample, step: Step | None = None) -> Sample:
+        """A sample of a step, of the one that runs if none is named, as one of the whole. Any thread may ask."""
+        step = step or self.step
+        if step is None:
+            return sample
+        done = min(1.0, max(0, sample.current) / sample.total) if sample.total and sample.total > 0 else 0.0
+        with self._lock:
+            self._reached = max(self._reached, min(WHOLE, int(WHOLE * (step.before + step.share * done))))
+            reached = self._reached
+        phase = f"{step.name}: {sample.phase}" if sample.phase else step.name
         return Sample(
-            min(self._reached, WHOLE), WHOLE, Unit.PARTS, phase, sample.source, sample.bound,
+            reached, WHOLE, Unit.PARTS, phase, sample.source, sample.bound,
             activity=sample.activity + sample.current,
         )  # fmt: skip
 
@@ -66,19 +95,41 @@ class Notices:
     __slots__ = ("check", "said", "steps")
 
     def __init__(self, check: Callable[[], object] | None = None) -> None:
-        self.said: tuple[int, int | None, Unit] | None = None
+        self.said: tuple[Sample, Step | None] | None = None
+        """And the step that it was said of."""
         self.check = check
         """Called at each notice, in the thread of the loop: waits while the job is paused, raises if it is to stop."""
         self.steps: Steps | None = None
+
+    def say(self, sample: Sample) -> None:
+        """What the loop says; it counts for the step that runs now."""
+        self.said = sample, None if self.steps is None else self.steps.step
+        if self.check is not None:
+            self.check()
+
+    def announce(self, steps: Steps) -> None:
+        """The loop has several steps. ValueError if it has announced some before."""
+        if self.steps is not None:
+            raise ValueError(
+                "steps: they have been announced already, and a fraction that never falls has room for one plan"
+            )
+        self.steps = steps
+
+    def begin(self, name: str) -> None:
+        """Begin a step. ValueError."""
+        assert self.steps is not None, "announce() comes first"
+        self.said = None
+        self.steps.begin(name)
+        if self.check is not None:
+            self.check()
 
     def sample(self) -> Sample | None:
         """How far the loop is; None before it has said anything."""
         said, steps = self.said, self.steps
         if said is None:
-            return None if steps is None or not steps.name else steps.of(Sample(0, source="notified"))
-        current, total, unit = said
-        sample = Sample(current, total, unit, source="notified")
-        return sample if steps is None or not steps.name else steps.of(sample)
+            return steps.of(Sample(0, source="notified")) if steps is not None and steps.name else None
+        sample, step = said
+        return sample if steps is None or step is None else steps.of(sample, step)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -88,41 +139,39 @@ hearer: ContextVar[Notices | None] = ContextVar("pollprog_hearer", default=None)
 """Who hears what the code that runs here says of itself."""
 
 
-def notify_progress(current: int, total: int | None = None, *, unit: Unit = Unit.ITEMS) -> None:
+def notify_progress(current: int, total: int | None = None, *, unit: Unit | str = Unit.ITEMS) -> None:
     """Say that `current` of `total` is done; None, or anything below 1, where nobody knows the total.
 
-    Costs little, and may be called as often as you like. Raises `Cancelled` inside an operation that is to stop.
+    `unit`: bytes, items or parts. Costs little, and may be called as often as you like. Raises `Cancelled` inside an operation that
+    is to stop, and TypeError or ValueError for what is no count or no unit, also where nobody hears it.
     """
+    counted, whole, unit = index(current), None if total is None else index(total), Unit(unit)
     notices = hearer.get()
     if notices is not None:
-        notices.said = (current, total if total is not None and total > 0 else None, unit)
-        if notices.check is not None:
-            notices.check()
+        notices.say(Sample(counted, whole if whole is not None and whole > 0 else None, unit, source="notified"))
 
 
 class StepsNotified:
-    """Says which step begins; what `notify_progress` says is of that step."""
+    """Says which step begins; what `notify_progress` says from then on is of that step."""
 
-    __slots__ = ("_notices", "_steps")
+    __slots__ = ("_begin",)
 
     def __init__(self, weights: Mapping[str, float]) -> None:
-        self._steps = Steps(weights)
-        self._notices = hearer.get()
-        if self._notices is not None:
-            self._notices.steps, self._notices.said = self._steps, None
+        steps, notices = Steps(weights), hearer.get()
+        self._begin = steps.begin
+        if notices is not None:
+            notices.announce(steps)
+            self._begin = notices.begin
 
     def begin(self, name: str) -> None:
-        """Begin this step; those before are done."""
-        if self._notices is not None:
-            self._notices.said = None
-        self._steps.begin(name)
-        if self._notices is not None and self._notices.check is not None:
-            self._notices.check()
+        """Begin this step; those before are done. ValueError for one that is not there, or has been passed."""
+        self._begin(name)
 
 
 def steps(**weights: float) -> StepsNotified:
     """Announce work of several kinds, in this order, each with its share of the time: ``steps(copy=3, verify=1)``.
 
-    Then ``.begin("copy")`` where each begins. ValueError for a weight that is not above 0, or a step out of order.
+    Then ``.begin("copy")`` where each begins. Announce them once, before the first notice. ValueError for a weight that is not above
+    0, and for a second announcement.
     """
     return StepsNotified(weights)
