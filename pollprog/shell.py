@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from pollprog.calling import Asker
     from pollprog.messages import OperationMessage
+    from pollprog.signals import Held
 
 __all__ = ["Shell", "main"]
 
@@ -47,8 +48,10 @@ HELP = {
 class Shell:
     """One session."""
 
-    def __init__(self, asker: Asker) -> None:
+    def __init__(self, asker: Asker, held: Held) -> None:
         self.asker = asker
+        self.held = held
+        """The signals, which are for the call that runs, and at a prompt for the prompt."""
         self.operations: list[OperationMessage] = trio.run(asker.operations)
 
     def run(self, line: str) -> int:
@@ -65,8 +68,7 @@ class Shell:
     def call(self, words: Sequence[str]) -> int:
         """Call an operation."""
         values, rest = split(words[1:])
-        with held_signals() as held:
-            return calling.call(self.asker, words[0], values, rest, held)
+        return calling.call(self.asker, words[0], values, rest, self.held)
 
     def submit(self, words: Sequence[str]) -> int:
         """Start an operation, and go on."""
@@ -96,8 +98,7 @@ class Shell:
 
     def watch(self, words: Sequence[str]) -> int:
         """One job to its end."""
-        with held_signals() as held:
-            return viewing.watch(self.asker, one(words), held)
+        return viewing.watch(self.asker, one(words), self.held)
 
     def cancel(self, words: Sequence[str]) -> int:
         """End jobs."""
@@ -158,19 +159,19 @@ def split(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str] | None]:
 
 
 @contextmanager
-def held_signals() -> Iterator[signals.Held]:
-    """While a call runs, Ctrl-C is for the call."""
-    held = signals.hold(passing=False)
+def let_through(held: Held, how: int) -> Iterator[None]:
+    """For a while, signals act by themselves in this thread (SIG_UNBLOCK), or wait again (SIG_BLOCK). No other thread takes any."""
+    before = signal.pthread_sigmask(how, held.signals)
     try:
-        yield held
+        yield
     finally:
-        held.release()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def main(asker: Asker, file: str | None) -> int:
     """``pollprog shell``: the exit status."""
-    shell = Shell(asker)
+    held = signals.hold(passing=False)  # before there is any thread
+    shell = Shell(asker, held)
     if file is None and sys.stdin is not None and sys.stdin.isatty():
         return converse(shell)
     try:
@@ -204,7 +205,9 @@ def converse(shell: Shell) -> int:
     try:
         while True:
             try:
-                status = shell.run(input(PROMPT))
+                with let_through(shell.held, signal.SIG_UNBLOCK):
+                    line = input(PROMPT)
+                status = shell.run(line)
             except EOFError:
                 break
             except KeyboardInterrupt:
@@ -250,7 +253,8 @@ def complete(shell: Shell) -> None:
     def completer(text: str, state: int) -> str | None:
         if state == 0:
             begin = readline.get_line_buffer()[: readline.get_begidx()]
-            found[:] = candidates(shell, begin.split(), text)
+            with let_through(shell.held, signal.SIG_BLOCK):
+                found[:] = candidates(shell, begin.split(), text)
         return found[state] if state < len(found) else None
 
     readline.set_completer(completer)
