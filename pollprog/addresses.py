@@ -18,7 +18,7 @@ __all__ = ["Ssh", "Unix", "default_path", "parse_address"]
 LONGEST = 107
 """Bytes of the path of a socket, as far as the kernel takes it (unix(7))."""
 SSH = re.compile(
-    r"ssh://(?:(?P<user>[^@/:]+)@)?(?P<host>\[[0-9A-Fa-f:.%]+\]|[^@/:\[\]]+)(?::(?P<port>\d{1,5}))?(?P<path>/.*)?"
+    r"ssh://(?:(?P<user>[^@/:]+)@)?(?P<host>\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^@/:\[\]]+)(?::(?P<port>\d{1,5}))?(?P<path>/.*)?"
 )
 
 
@@ -82,5 +82,7 @@ def is_ours(directory: str) -> bool:
     """Whether a directory is not somebody else's: sudo may leave us the variables of whoever we were."""
     try:
         return os.stat(directory).st_uid == os.geteuid()
+    except FileNotFoundError:
+        return True  # and whoever wants to listen there says what is wrong
     except OSError:
-        return True
+        return False

@@ -83,8 +83,15 @@ GAP = 0.02
 class Daemon:
     """The methods of the interface, on one set of jobs."""
 
-    def __init__(self, configuration: Configuration, environment: Mapping[str, str] | None = None) -> None:
-        self.configuration = configuration
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        environment: Mapping[str, str] | None = None,
+        again: Callable[[], Configuration] | None = None,
+    ) -> None:
+        self.again = again or (lambda: configuration)
+        """Reads the configuration as it is by then."""
         self.environment = dict(os.environ if environment is None else environment)
         """What commands get, if nobody says otherwise."""
         self.operations = catalogue(configuration)
@@ -106,8 +113,7 @@ class Daemon:
 
         How many connections there may be, and how long a message, stay too.
         """
-        operations = catalogue(configuration)
-        self.configuration, self.operations = configuration, operations
+        self.operations = catalogue(configuration)
         self.jobs.configure(configuration.daemon)
         self.service.offer((self.interface(),))
 
@@ -283,9 +289,8 @@ class Daemon:
 
     def read_again(self) -> None:
         """Take what the configuration says now; if that cannot be, everything stays as it was."""
-        path = self.configuration.path
         try:
-            self.reload(load(None if path in ("", default_path()) else path))
+            self.reload(self.again())
             log.info("the configuration was read again")
         except ConfigurationError as error:
             log.warning("the configuration stays as it was: %s", error)
@@ -342,13 +347,17 @@ def interface_of(operations: dict[str, Operation], daemon: Daemon | None = None)
     return Interface(INTERFACE, description(INTERFACE, DOC, described, RAISED), tuple(methods))
 
 
-def main(configuration: Configuration, path: str) -> None:
-    """``pollprog daemon``: serve at `path`, or on the sockets that systemd hands over. ListenError."""
+def main(configuration: Configuration, path: str, again: Callable[[], Configuration] | None = None) -> None:
+    """``pollprog daemon``: serve at `path`, or on the sockets that systemd hands over. ListenError.
+
+    `again`: reads the configuration once more, when somebody asks for it; else the file is read.
+    """
     logging.basicConfig(format="pollprog: %(message)s", level=logging.INFO)
+    reading = again or partial(load, None if configuration.path in ("", default_path()) else configuration.path)
     with ExitStack() as stack:
         listeners, connected = handed_over(os.environ)
         notifies = os.environ.pop("NOTIFY_SOCKET", "")
-        daemon = Daemon(configuration)
+        daemon = Daemon(configuration, again=reading)
         if not listeners and not connected:
             listeners = [stack.enter_context(listening(path))]
             log.info("listening on unix:%s", path)
