@@ -14,6 +14,7 @@ BENCHES = {
     "dd_signals.py": "dd under SIGUSR1: nothing killed, nothing short",
     "copying.py": "our copy loop, against cp",
     "cost.py": "what watching costs",
+    "client.py": "what it costs to be asked and to be called back, against without, and a bare echo",
     "fan.py": "one job's status to a thousand watchers, against asyncio",
 }
 

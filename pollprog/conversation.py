@@ -105,20 +105,22 @@ def prepared(value: Any, *, local: bool = True) -> Any:
 
     UsageError for a path that the other machine (not `local`) would look for elsewhere, and for what JSON cannot say.
     """
+    if isinstance(value, str):
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise UsageError(f"{value!r} cannot be sent: it is no UTF-8") from error
+        return value
+    if isinstance(value, list | tuple):
+        return [prepared(one, local=local) for one in value]
+    if isinstance(value, dict):
+        return {key: prepared(one, local=local) for key, one in value.items() if one is not None}
     if isinstance(value, os.PathLike):
         text = os.fsdecode(value)
         if not local and not os.path.isabs(text):
             raise UsageError(f"{text!r} is on another machine, and has to be absolute")
-        value = os.path.abspath(text)
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise UsageError(f"{value!r} cannot be sent: it is no UTF-8") from error
-    elif isinstance(value, list | tuple):
-        return [prepared(one, local=local) for one in value]
-    elif isinstance(value, dict):
-        return {key: prepared(one, local=local) for key, one in value.items() if one is not None}
+        return prepared(os.path.abspath(text))
     return value
 
 

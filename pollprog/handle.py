@@ -19,7 +19,7 @@ import os
 import select
 import socket
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pollprog.addresses import Ssh, Unix, parse_address
@@ -31,7 +31,7 @@ from pollprog.varlink import error_from
 from pollprog.wire import NO_DAEMON, Cancelling, Wire, keep_alone, stranger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Self
 
     from pollprog.conversation import Asked
@@ -113,12 +113,14 @@ class Handle:
         Raises what the daemon answers, as the class of ours that it is, with its parameters as attributes; Cancelled after `cancel`;
         Busy, ConnectionLost, Unreachable, ProtocolError, UsageError.
         """
-        sent = {
-            name: prepared(value, local=not isinstance(self.address, Ssh))
-            for name, value in parameters.items()
-            if value is not None
-        }
-        with self._only_call() as running:
+        local = not isinstance(self.address, Ssh)
+        sent = {name: prepared(value, local=local) for name, value in parameters.items() if value is not None}
+        self._take_turn()
+        try:
+            if self._closed:
+                raise UsageError(f"the handle to {self.address} is closed")
+            self.status = None
+            running = self._running = _Running()
             if not self._methods.knows(method):
                 try:
                     self._methods.learn(self._exchange(DESCRIBE, running))
@@ -127,6 +129,10 @@ class Handle:
             asked = self._methods.ask(method, sent, more=more)
             running.job = asked.job
             return self._exchange(asked, running)
+        finally:
+            self._progress = NOTHING
+            self._running = None
+            self._turn.release()
 
     def submit(self, method: str, /, **parameters: Any) -> str:
         """Start an operation that goes on when the handle is closed; the id of its job.
@@ -217,24 +223,14 @@ class Handle:
         with suppress(OSError):  # it is full, and so wakes anyhow; or closed, and nobody sleeps
             self._waker.send(b"\0")
 
-    @contextmanager
-    def _only_call(self) -> Iterator[_Running]:
+    def _take_turn(self) -> None:
+        """Be the only call, or raise."""
         if self._callbacks.inside:
             raise Busy("a callback makes no calls: open another handle, or call elsewhere")
         if os.getpid() != self._pid:
             raise UsageError("the handle was made before a fork, in another process: open one here")
         if not self._turn.acquire(blocking=False):
             raise Busy(f"a call runs on this handle to {self.address} already: wait for it, or open another")
-        try:
-            if self._closed:
-                raise UsageError(f"the handle to {self.address} is closed")
-            self.status = None
-            self._running = _Running()
-            yield self._running
-        finally:
-            self._progress = NOTHING
-            self._running = None
-            self._turn.release()
 
     def _exchange(self, asked: Asked, running: _Running) -> Any:
         """Ask, and wait for the reply."""
@@ -259,14 +255,18 @@ class Handle:
         try:
             while True:
                 poll.register(wire, wire.events)
-                ready = poll.poll(None if cancelling is None else _milliseconds(cancelling.wait))
-                if any(descriptor == wire.fileno() for descriptor, _ in ready):
+                seconds = None if cancelling is None else cancelling.wait
+                ready = {
+                    descriptor for descriptor, _ in poll.poll(None if seconds is None else math.ceil(seconds * 1e3))
+                }
+                if wire.fileno() in ready:
                     for event in wire.advance():
                         if isinstance(event, Result | Failure):
                             return event
                         if not isinstance(event, Part):
                             self._take(event, running)
-                self._drain()
+                if self._woken.fileno() in ready:
+                    self._drain()
                 if self._closed:
                     raise ConnectionLost(f"the handle to {self.address} was closed", address=str(self.address))
                 if running.cancelled:
@@ -315,10 +315,6 @@ class Handle:
             self._wire.close()
             self._wire = None
             self._methods = Methods()  # another daemon may answer next time
-
-
-def _milliseconds(seconds: float | None) -> int | None:
-    return None if seconds is None else math.ceil(seconds * 1000)
 
 
 def _sendable(text: str) -> bool:
