@@ -161,12 +161,12 @@ class Call:
             wire = self._wire or await self._begin()
             while not self._come:
                 self._come.extend(await heard(wire))
-        except trio.ClosedResourceError:
-            if self._reply is None:  # else cancel() has closed it, and said why
-                raise
-            return None
-        except PollprogError as error:
-            if self._client.running is self:
+        except (trio.ClosedResourceError, PollprogError) as error:
+            if self._reply is not None:
+                return None  # cancel() has closed the connection, and said why
+            if self._client.closed:
+                raise trio.ClosedResourceError("this client has been closed") from error
+            if isinstance(error, PollprogError) and self._client.running is self:
                 self._fail(error)
             raise
         event = self._come.popleft()
@@ -190,6 +190,8 @@ class Call:
         client.running = self
         try:
             wire = await client.connection()
+            if self._cancelled:
+                raise Cancelled(f"{self._method} was cancelled before it began")
             if not client.methods.knows(self._method):
                 client.methods.learn(await described(wire, client.address))
             asked = client.methods.ask(self._method, self._parameters, more=self._more)

@@ -156,7 +156,7 @@ async def test_cancel_ends_the_call_with_its_own_reply(daemon) -> None:
 
 
 async def test_cancel_from_another_task_at_any_time(daemon) -> None:
-    for number in range(10):
+    for number in range(20):
         async with pollprog.open_client(daemon.address) as client, trio.open_nursery() as nursery:
             if number % 2:
                 await client.call("Run", argv=["true"])
@@ -170,6 +170,19 @@ async def test_cancel_from_another_task_at_any_time(daemon) -> None:
             nursery.start_soon(cancel)
             with pytest.raises(Cancelled):
                 await call
+
+
+async def test_who_waits_when_the_block_is_left_is_told(daemon) -> None:
+    async with trio.open_nursery() as nursery, pollprog.open_client(daemon.address) as client:
+        call = client.call("Run", argv=LONG)
+
+        async def waits() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await call
+
+        nursery.start_soon(waits)
+        while call.status is None:  # noqa: ASYNC110 # nobody else tells
+            await trio.sleep(0.01)
 
 
 async def test_what_is_no_operation_is_not_waited_for_any_more(daemon) -> None:

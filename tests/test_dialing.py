@@ -11,9 +11,9 @@ import sys
 import pytest
 from services import PATIENCE, speaking
 
-from pollprog.addresses import Ssh, Unix, default_path
+from pollprog.addresses import Unix, default_path
 from pollprog.dialing import dial
-from pollprog.errors import Unreachable, UsageError
+from pollprog.errors import Unreachable
 
 
 def test_a_socket_is_connected_and_closed_on_exec(tmp_path) -> None:
@@ -113,8 +113,3 @@ def test_a_path_that_no_socket_can_have_is_told(tmp_path) -> None:
     loop.symlink_to(loop)
     with pytest.raises(Unreachable, match="cannot be reached"):
         dial(Unix(str(loop)))
-
-
-def test_ssh_cannot_be_used_yet() -> None:
-    with pytest.raises(UsageError, match="ssh://host"):
-        dial(Ssh("host"))
