@@ -383,9 +383,10 @@ def leaves_of(error: BaseException) -> Iterator[BaseException]:
 
 
 def said_by(error: BaseException) -> str:
-    """The text of a stranger's exception, which may fail to give one."""
+    """The text of a stranger's exception in one line; it may fail to give one."""
     try:
-        return printable(str(error))
+        words = " ".join(str(error).split())
+        return "".join(letter if letter.isprintable() else "\ufffd" for letter in words)
     except Exception:  # noqa: BLE001 # a stranger's code
         return "no text"
 

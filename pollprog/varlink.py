@@ -342,7 +342,7 @@ _BY_NAME: dict[str, type[PollprogError]] = {
 def error_reply(error: PollprogError) -> tuple[str, dict[str, object]]:
     """The name under which an error crosses, and its parameters. A class that the other side cannot know crosses as its base."""
     if isinstance(error, ForeignError):
-        return error.name, error.parameters
+        return error.name, {str(name): _sendable(value) for name, value in error.parameters.items()}
     known = (class_ for class_ in type(error).__mro__ if _BY_NAME.get(class_.__name__) is class_)
     class_ = OperationError if isinstance(error, _LOCAL) else next(known)
     if class_ in _STANDARD and class_ is not errors.PermissionDenied:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pollprog import daemon
 from pollprog.catalogue import catalogue
 from pollprog.config import Configuration, Configured, parse
-from pollprog.configured import operations_of, probe_of, total_of
+from pollprog.configured import Declaration, operations_of, probe_of, total_of
 from pollprog.errors import ConfigurationError, InvalidParameter
 from pollprog.placeholders import argument
 from pollprog.sizes import Directory
@@ -201,7 +201,7 @@ def escaped(literal: str) -> str:
 
 
 @given(TEMPLATES, st.data())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 def test_no_value_makes_an_option_or_another_number_of_arguments(
     templates: list[list[tuple[str, str | None]]], data: st.DataObject
 ) -> None:
@@ -219,7 +219,7 @@ def test_no_value_makes_an_option_or_another_number_of_arguments(
                 }.get(kind, st.sampled_from(kind.split("|")))
                 values[f"x{at}y{part}"] = data.draw(drawn)
     try:
-        operations_of(Configuration(operations={"A": Configured(argv)}))
+        Declaration("A", Configured(argv), Configuration()).read()
         filled = [argument(text, values) for text in argv]
     except (ConfigurationError, InvalidParameter):
         return
