@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format bench clean setup
+.PHONY: demo test check format docs bench clean setup
 
 demo: $(READY)
 	@$(BIN)/python examples/demo.py
@@ -24,6 +24,10 @@ check: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(READY)
+	$(BIN)/python docs/generate.py
+	$(BIN)/python clients/generate.py
 
 bench: $(READY)
 	$(BIN)/python bench/run.py

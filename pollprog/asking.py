@@ -102,7 +102,8 @@ def converted(parameter: ParameterMessage, value: str, directory: str | None) ->
                 raise UsageError(f"{key}: {value!r} is relative, and the files are on another machine: begin with /")
             if not value:
                 raise UsageError(f"{key} is empty")
-            return os.path.normpath(os.path.join(directory, os.path.expanduser(value))) if directory else value
+            # Joined and no more: a slash at the end means something to rsync, and .. behind a link is the kernel's to resolve.
+            return os.path.join(directory, os.path.expanduser(value)) if directory else value
         case "integer" | "size":
             return integer(key, value)
         case "number":
