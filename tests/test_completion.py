@@ -30,7 +30,7 @@ def terminal(folder):
 @pytest.mark.parametrize(
     ("typed", "shown"),
     [
-        ("pollprog r", "pollprog run "),
+        ("pollprog ru", "pollprog run "),
         ("pollprog run --tot", "pollprog run --total "),
         ("pollprog run --total @file", "pollprog run --total @file.img "),
         ("pollprog run --total=@file", "pollprog run --total=@file.img "),

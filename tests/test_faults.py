@@ -24,10 +24,12 @@ for name in [name for name in sys.modules if name == os.environ["BROKEN_MODULE"]
     del sys.modules[name]
 """
 NO_THREADS = """
-import _thread
+import _thread, sys
 def refuse(*_, **__):
     raise RuntimeError("can't start new thread")  # as the interpreter does where memory or a limit forbids it
 _thread.start_new_thread = refuse
+if "threading" in sys.modules:  # as where coverage is measured
+    sys.modules["threading"]._start_new_thread = sys.modules["threading"]._start_joinable_thread = refuse
 """
 OURS = ["foreground", "status", "wording", "terminal", "streams", "process", "probes.evidence", "probes.dd", "channel"]
 

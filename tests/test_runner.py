@@ -96,12 +96,12 @@ async def test_how_the_command_ended_is_told(heard, script, ended):
 
 async def test_a_command_is_measured_while_it_runs(heard, tmp_path):
     os.mkfifo(tmp_path / "go")
-    grow = f"exec > {tmp_path}/out; echo some; echo words; read x < {tmp_path}/go; exit 3"
+    grow = f"exec > {tmp_path}/out; head -c 2000000 /dev/zero; read x < {tmp_path}/go; exit 3"
     launched = launch(Command(["sh", "-c", grow]))
     async with sampling() as (sampler, nursery):
 
         async def end() -> None:
-            await heard.until(lambda heard: any(sample.current >= 11 for sample in heard.samples))
+            await heard.until(lambda heard: any(sample.current >= 2_000_000 for sample in heard.samples))
             await trio.to_thread.run_sync((tmp_path / "go").write_text, "\n")
 
         nursery.start_soon(end)
