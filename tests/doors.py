@@ -62,7 +62,7 @@ class Line:
         self.socket.settimeout(PATIENCE)
         self._framer = Framer(1 << 22)
 
-    def send(self, method: str, *, more: bool = True, oneway: bool = False, **parameters: Any) -> None:
+    def send(self, method: str, /, *, more: bool = True, oneway: bool = False, **parameters: Any) -> None:
         name = method if "." in method else f"{OPERATIONS}.{method}"
         self.socket.sendall(encode_call(name, parameters, more=more and not oneway, oneway=oneway))
 
@@ -91,12 +91,12 @@ class Line:
             if wanted.items() <= reply.status.items():
                 return reply
 
-    def talk(self, method: str, **parameters: Any) -> list[Reply]:
+    def talk(self, method: str, /, **parameters: Any) -> list[Reply]:
         """A call with ``more``, and all replies to it."""
         self.send(method, **parameters)
         return self.replies()
 
-    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+    def call(self, method: str, /, **parameters: Any) -> dict[str, Any]:
         """A call with one reply. Refused."""
         self.send(method, more=False, **parameters)
         (reply,) = self.replies()
@@ -127,7 +127,7 @@ class Door:
         self._lines.append(line)
         return line
 
-    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+    def call(self, method: str, /, **parameters: Any) -> dict[str, Any]:
         """A call with one reply, on a connection of its own. Refused."""
         line = self.line()
         try:
