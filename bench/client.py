@@ -5,7 +5,7 @@
 The daemon is a real one, in a process of its own. All sides take turns, and a ratio is the median of those of each round. A call is
 that of a command that sleeps, with a status each tenth of a second. The looks come from a second thread of the same process,
 while the call waits, and each of them is timed. The echo is a trio server that sends back what it has read, and a client that
-blocks on its socket: what no protocol can do without. It is asked back to back, where the echo is quick to meet a server that is
+blocks on its socket: what no protocol can do without. The same client asks the daemon, and so does a handle. It is asked back to back, where the echo is quick to meet a server that is
 awake yet, and with a millisecond between, where both have to be woken. The exit status is 0 whatever the figures are.
 """
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 SLEEP = "2"
 LOOKS = 10_000
+COPIED = 1 << 30
 DAEMON = """
 import sys
 from pollprog.config import parse
@@ -120,24 +121,57 @@ def calls(address: str, rounds: int) -> None:
 
 def requests(daemon: str, echo: str, rounds: int, number: int) -> None:
     asked = Conversation().ask(Asked("org.pollprog.operations.List", {"limit": 0}))
-    with pollprog.connect(daemon) as handle, socket.socket(socket.AF_UNIX) as sock:
+    with (
+        pollprog.connect(daemon) as handle,
+        socket.socket(socket.AF_UNIX) as sock,
+        socket.socket(socket.AF_UNIX) as plain,
+    ):
         sock.connect(echo)
+        plain.connect(daemon.removeprefix("unix:"))
 
         def bounce() -> None:
             sock.sendall(asked)
             assert sock.recv(65536)
 
+        def talk() -> None:
+            plain.sendall(asked)
+            assert plain.recv(65536)
+
         def ask() -> None:
             handle.call("List", limit=0)
 
         for pause, words in (0.0, "back to back"), (0.001, "a millisecond apart"):
-            ours, theirs = [], []
+            sides: dict[str, tuple[Callable[[], None], list[float]]] = {
+                "echo": (bounce, []),
+                "the same client": (talk, []),
+                "a handle": (ask, []),
+            }
             for _ in range(rounds):
-                theirs.append(median(timed(bounce, number, pause)))
-                ours.append(median(timed(ask, number, pause)))
-            ratio = median(one / other for one, other in zip(ours, theirs, strict=True))
-            note = f"p50 {median(ours) * 1e6:.0f} µs; {median(theirs) * 1e6:.0f} µs"
-            tell_ratio(f"request and reply, {words} / bare trio echo, p50", ratio, 2.0, note)
+                for what, took in sides.values():
+                    took.append(median(timed(what, number, pause)))
+            theirs = sides.pop("echo")[1]
+            for who, (_, ours) in sides.items():
+                ratio = median(one / other for one, other in zip(ours, theirs, strict=True))
+                note = f"p50 {median(ours) * 1e6:.0f} µs; {median(theirs) * 1e6:.0f} µs"
+                tell_ratio(f"request and reply, {words}, by {who} / bare trio echo", ratio, 2.0, note)
+
+
+def copies(daemon: str, rounds: int) -> None:
+    """In memory, where a sync costs nothing: so both promise the same."""
+    with TemporaryDirectory(prefix="pollprog-bench-", dir="/dev/shm") as folder, pollprog.connect(daemon) as handle:
+        source, copy = Path(folder, "source"), Path(folder, "copy")
+        source.write_bytes(os.urandom(1 << 20) * (COPIED >> 20))
+        ours, theirs = [], []
+        for _ in range(rounds + 1):
+            for took, what in (
+                (theirs, lambda: subprocess.run(["cp", source, copy], check=True)),
+                (ours, lambda: handle.call("CopyFile", source=source, destination=copy)),
+            ):
+                took.append(timed(what, 1, 0)[0])
+                copy.unlink()
+        ratio = median(one / other for one, other in zip(ours[1:], theirs[1:], strict=True))  # the first warms up
+        note = f"{median(ours[1:]) * 1e3:.0f} ms; {median(theirs[1:]) * 1e3:.0f} ms"
+        tell_ratio("CopyFile through the daemon / cp, 1 GiB in memory", ratio, 1.05, note)
 
 
 def timed(what: Callable[[], object], number: int, pause: float) -> list[float]:
@@ -165,6 +199,7 @@ def main() -> None:
         serving(ECHO, Path(folder, "echo")) as echo,
     ):
         requests(daemon, echo, arguments.rounds, arguments.requests)
+        copies(daemon, arguments.rounds)
         calls(daemon, arguments.rounds)
 
 
