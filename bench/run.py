@@ -15,6 +15,7 @@ BENCHES = {
     "copying.py": "our copy loop, against cp",
     "cost.py": "what watching costs",
     "client.py": "what it costs to be asked and to be called back, against without, and a bare echo",
+    "cancel.py": "how long a cancel takes, for each operation",
     "fan.py": "one job's status to a thousand watchers, against asyncio",
 }
 

@@ -138,8 +138,12 @@ class Spawned:
         for told in (number, signal.SIGCONT):  # what was paused would hear the first only when it goes on
             self.send(told)
         beat = BEAT
-        while self.send(0 if (left := self._until - trio.current_time()) > 0 else signal.SIGKILL):
-            await trio.sleep(min(beat, left) if left > 0 else beat)
+        while self.send(0) and (left := self._until - trio.current_time()) > 0:
+            await trio.sleep(min(beat, left))
+            beat = min(1.2 * beat, LONGEST_BEAT)
+        beat = BEAT
+        while self.send(signal.SIGKILL):
+            await trio.sleep(beat)
             beat = min(1.2 * beat, LONGEST_BEAT)
 
     def hurry(self) -> None:

@@ -117,7 +117,7 @@ LASTING: dict[str, Callable[[Place, int], dict[str, Any]]] = {
     "Checksum": lambda place, size: {"path": place.sparse(4 * size), "algorithm": "sha512"},
     "Run": lambda place, size: {"argv": ["sleep", str(size / MIB / 300)]},
     "Dd": lambda place, size: {"source": "/dev/zero", "destination": place.new("dd"), "count": size // MIB},
-    "TarIn": lambda place, size: {"archive": place.archive(size), "directory": place.empty()},
+    "TarIn": lambda place, size: {"archive": place.archive(size // 2), "directory": place.empty()},
     "TarOut": lambda place, size: {
         "directory": os.path.dirname(place.sparse(size)), "archive": place.new("tar"), "compression": "gzip",
     },
