@@ -127,10 +127,12 @@ def run(command: argparse.ArgumentParser) -> None:
 def attach(command: argparse.ArgumentParser) -> None:
     measuring(command)
     showing(command)
+    connecting(command, "the machine whose process it is: ssh://[user@]host[:port] (default this one)")
     completed(command.add_argument("pids", nargs="+", type=pid, metavar="PID", help="process to watch"), PIDS)
 
 
 def top(command: argparse.ArgumentParser) -> None:
+    connecting(command, "the machine to look at: ssh://[user@]host[:port] (default this one)")
     command.add_argument("--json", action="store_true", help="print it once, one JSON object a line")
     command.add_argument("--interval", type=seconds, metavar="S", help="seconds between two looks (default 1)")
 
@@ -166,6 +168,16 @@ def daemon(command: argparse.ArgumentParser) -> None:
         ("message-size", "bytes of the longest message that is read"),
     ):
         command.add_argument(f"--{name}", type=whole, metavar="N", help=text)
+
+    command.add_argument(
+        "--idle", type=seconds, metavar="S", help="end after S seconds without anybody and without a job"
+    )
+
+
+def dial_stdio(command: argparse.ArgumentParser) -> None:
+    completed(command.add_argument("--socket", metavar="PATH", help="where the daemon listens, if elsewhere"), FILES)
+    text = "a daemon that this starts ends after S seconds without anybody (default 60)"
+    command.add_argument("--idle", type=seconds, metavar="S", help=text)
 
 
 def call(command: argparse.ArgumentParser) -> None:
@@ -219,6 +231,7 @@ COMMANDS = {
     "top": ("show everything on this machine whose progress can be told", top),
     "copy": ("copy a file with our own loop: all of it, or nothing, under the name you give", copy),
     "daemon": ("serve operations, and tell how far they are", daemon),
+    "dial-stdio": ("pass on what comes from another machine; ssh runs it there", dial_stdio),
     "call": ("have the daemon do something, and show how far it is", call),
     "submit": ("have the daemon do something, and go; prints the id of the job", submit),
     "list": ("list the daemon's jobs", list_jobs),
@@ -264,10 +277,14 @@ def showing(command: argparse.ArgumentParser) -> None:
 
 def asking(command: argparse.ArgumentParser, *, machine: bool = True) -> None:
     """The options that say who is asked, and how the answer is printed."""
-    place = "the daemon: unix:PATH or ssh://[user@]host[:port] (default $POLLPROG_ADDRESS, else your own)"
-    command.add_argument("--connect", metavar="ADDRESS", help=place)
+    connecting(command, "the daemon: unix:PATH or ssh://[user@]host[:port] (default $POLLPROG_ADDRESS, else your own)")
     if machine:
         command.add_argument("--json", action="store_true", help="print JSON, one object a line")
+
+
+def connecting(command: argparse.ArgumentParser, text: str) -> None:
+    """The option that says where the daemon is."""
+    command.add_argument("--connect", metavar="ADDRESS", help=text)
 
 
 # --- values

@@ -10,9 +10,10 @@ import json
 import logging
 import os
 import secrets
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import trio
@@ -22,8 +23,17 @@ from pollprog.addresses import Ssh, Unix, parse_address
 from pollprog.asking import find, parameters_of
 from pollprog.client import open_client
 from pollprog.display import Display
-from pollprog.errors import Cancelled, CommandFailed, ConnectionLost, JobExists, PollprogError, Unreachable
-from pollprog.hearing import Hearing
+from pollprog.errors import (
+    Cancelled,
+    CommandFailed,
+    ConnectionLost,
+    JobExists,
+    JobOver,
+    NoSuchJob,
+    PollprogError,
+    Unreachable,
+)
+from pollprog.hearing import Hearing, Leaving
 from pollprog.messages import JobMessage, OperationMessage
 from pollprog.mirror import Mirror
 from pollprog.output import show
@@ -32,7 +42,7 @@ from pollprog.varlink import error_from
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from pollprog.client import Client
     from pollprog.signals import Held
@@ -43,18 +53,26 @@ __all__ = [
     "asker_of",
     "call",
     "clean_lines",
+    "interruptible",
     "list_operations",
+    "new_job",
+    "persist",
     "show_result",
     "shown",
     "submit",
     "text",
+    "work_of",
 ]
 
 log = logging.getLogger("pollprog")
 
+T = TypeVar("T")
+
 BAR_INTERVAL = 1 / 3
-TRIES = (0.5, 1, 2, 5, 10)
-"""Seconds between attempts to make a link anew; the last of them again and again."""
+PAUSE, LONGEST_PAUSE = 0.5, 30.0
+"""Seconds until a link that was lost is made anew: at first, and at the most, for it doubles with each attempt."""
+CANCELLING = 30.0
+"""Seconds within which a cancel has to be heard; over ssh it takes a login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +118,59 @@ def call(asker: Asker, method: str, words: Sequence[str], rest: Sequence[str] | 
 
 
 async def _call(asker: Asker, method: str, words: Sequence[str], rest: Sequence[str] | None, held: Held) -> int:
-    operation = find(await asker.operations(), method)
+    async with AsyncExitStack() as stack:
+
+        async def prepare() -> tuple[Client, OperationMessage, dict[str, Any]]:
+            client = await stack.enter_async_context(open_client(asker.address))
+            return client, *await prepared(asker, client, method, words, rest)
+
+        client, operation, parameters = await interruptible(held, prepare)
+        add_surroundings(asker, operation, parameters)
+        parameters.setdefault("interval", asker.bar_interval)
+        work = work_of(asker, client, operation.name, parameters)
+        try:
+            return show_result(asker, await shown(asker, operation.name, work, held))
+        except CommandFailed as error:
+            if not asker.as_json:
+                show(clean_lines(error.output))
+            raise
+
+
+async def prepared(
+    asker: Asker, client: Client, method: str, words: Sequence[str], rest: Sequence[str] | None
+) -> tuple[OperationMessage, dict[str, Any]]:
+    """The operation that was typed, and its parameters, with a name for the job."""
+    operation = find(await asker.operations(client), method)
     parameters = parameters_of(operation, words, rest, directory=asker.directory)
-    add_surroundings(asker, operation, parameters)
-    parameters.setdefault("job", f"{operation.name.lower()}-{secrets.token_hex(4)}")
-    parameters.setdefault("interval", asker.bar_interval)
-    work = (
-        Submitted(asker, operation, parameters)
-        if isinstance(asker.address, Ssh)
-        else Called(asker, operation, parameters)
-    )
-    try:
-        return show_result(asker, await shown(asker, operation.name, work, held))
-    except CommandFailed as error:
-        if not asker.as_json:
-            show(clean_lines(error.output))
-        raise
+    parameters.setdefault("job", new_job(operation.name))
+    return operation, parameters
+
+
+def new_job(method: str) -> str:
+    """A name for a job of this operation that no other has."""
+    return f"{method.lower()[:40]}-{secrets.token_hex(4)}"
+
+
+async def interruptible(held: Held, function: Callable[[], Awaitable[T]]) -> T:
+    """What it returns. A signal that ends programs ends the waiting for it: Cancelled."""
+    result: T | None = None
+    failure: PollprogError | None = None
+    with Display("none", interval=1.0, shares_terminal=False) as display:
+        async with trio.open_nursery() as parts:
+            leaving = Leaving(parts.cancel_scope)
+            parts.start_soon(Hearing(held, display, leaving).run)
+            try:
+                result = await function()
+            except PollprogError as error:
+                failure = error
+            parts.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    if result is None:
+        left = Cancelled("left, before anything was done")
+        left.exit_status = leaving.status or left.exit_status
+        raise left
+    return result
 
 
 def add_surroundings(asker: Asker, operation: OperationMessage, parameters: dict[str, Any]) -> None:
@@ -147,88 +202,139 @@ def encodable(text: str) -> bool:
 class Called:
     """A call that ends with its connection."""
 
-    def __init__(self, asker: Asker, operation: OperationMessage, parameters: dict[str, Any]) -> None:
+    def __init__(self, asker: Asker, client: Client, method: str, parameters: dict[str, Any]) -> None:
         self.asker = asker
-        self.operation = operation
+        self.client = client
+        self.method = method
         self.parameters = parameters
         self.job: str = parameters["job"]
+        self._running = client.call(method, **parameters)
 
     async def run(self, mirror: Mirror) -> Any:
         """Call, tell the mirror each status, and return the result."""
-        async with open_client(self.asker.address) as client:
-            running = client.call(self.operation.name, **self.parameters)
-            async for status in running:
-                mirror.take(status)
-            return await running.result()
+        async for status in self._running:
+            mirror.take(status)
+        return await self._running.result()
 
     async def cancel(self) -> None:
         """Ask the daemon to end it."""
-        with trio.move_on_after(5):
-            try:
-                await self.asker.ask("Cancel", job=self.job)
-            except PollprogError:
-                pass  # it is over, or its connection is
+        await self._running.cancel()
 
 
-class Followed(Called):
+async def persist(asker: Asker, client: Client, step: Callable[[], Awaitable[T]]) -> T:
+    """What this returns, tried again whenever the link is lost. On this machine there is nothing to try again."""
+    lost, pause = "", PAUSE
+    while True:
+        try:
+            if lost:
+                await client.connection()
+                log.warning("the link to %s is back", asker.address)
+                lost, pause = "", PAUSE
+            return await step()
+        except Unreachable as error:
+            if isinstance(asker.address, Unix) or isinstance(error, Gone):
+                raise
+            if str(error) != lost:
+                log.warning("what runs there goes on, and the link is made anew: %s", error)
+            lost = str(error)
+        await trio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+class Gone(ConnectionLost):
+    """The daemon that knew of the job has ended: nothing is to be had by trying again."""
+
+
+class Followed:
     """A job that was there before us, or stays when we go."""
 
-    def __init__(self, asker: Asker, job: str) -> None:
+    def __init__(self, asker: Asker, client: Client, job: str) -> None:
         self.asker = asker
+        self.client = client
         self.job = job
+        self._cancelled = False
+        """It was asked to end, and nobody has heard that yet."""
 
     async def run(self, mirror: Mirror) -> Any:
         """Follow it to its end, over as many links as that takes; its result."""
-        tries = 0
-        while True:
+        return await persist(self.asker, self.client, partial(self._follow, mirror))
+
+    async def _follow(self, mirror: Mirror) -> Any:
+        if self._cancelled:
+            await self._say_cancel(self.client)
+        known = mirror.latest()
+        running = self.client.call(
+            "Follow", job=self.job, interval=self.asker.bar_interval, after=None if known is None else known.seq
+        )
+        try:
+            async for status in running:
+                mirror.take(status)
+            return result_of(msgspec.convert((await running.result())["job"], JobMessage))
+        except NoSuchJob as error:
+            if known is None:
+                raise
+            text = f"{self.asker.address}: the daemon there has ended meanwhile; how job {self.job} ended is not known"
+            raise Gone(text, address=str(self.asker.address)) from error
+
+    async def cancel(self) -> None:
+        """Ask the daemon to end it; over ssh by another link. What is not heard now is said again when a lost link is back."""
+        self._cancelled = True
+        with trio.move_on_after(CANCELLING):
             try:
                 async with open_client(self.asker.address) as client:
-                    await self.begin(client)
-                    running = client.call("Follow", job=self.job, interval=self.asker.bar_interval)
-                    async for status in running:
-                        mirror.take(status)
-                        tries = 0
-                    return result_of(msgspec.convert((await running.result())["job"], JobMessage))
-            except (ConnectionLost, Unreachable):
-                if isinstance(self.asker.address, Unix) or (tries == 0 and mirror.latest() is None and not self.begun):
-                    raise
-                pause = TRIES[min(tries, len(TRIES) - 1)]
-                tries += 1
-                log.warning(
-                    "the link to %s is lost; the work goes on there; trying again in %g s", self.asker.address, pause
-                )
-                await trio.sleep(pause)
+                    await self._say_cancel(client)
+            except PollprogError as error:
+                log.warning("the cancel has not been heard yet; once more to leave (%s)", error)
 
-    begun = True
-
-    async def begin(self, client: Client) -> None:
-        """What comes before following."""
+    async def _say_cancel(self, client: Client) -> None:
+        try:
+            await client.call("Cancel", job=self.job).result()
+        except NoSuchJob:
+            return  # it has not begun yet; who begins it will say so
+        except JobOver:
+            pass
+        self._cancelled = False
 
 
 class Submitted(Followed):
     """Work that is to go on when a link is lost."""
 
-    def __init__(self, asker: Asker, operation: OperationMessage, parameters: dict[str, Any]) -> None:
-        Called.__init__(self, asker, operation, parameters)
-        self.begun = False
+    def __init__(self, asker: Asker, client: Client, method: str, parameters: dict[str, Any]) -> None:
+        super().__init__(asker, client, parameters["job"])
+        self.method = method
+        self.parameters = parameters
+        self._tried = False
 
-    async def begin(self, client: Client) -> None:
-        """Submit it, once; that it is there already says that an earlier attempt came through."""
-        if self.begun:
-            return
+    async def run(self, mirror: Mirror) -> Any:
+        """Begin it, and follow it to its end."""
+        await self.begin()
+        return await super().run(mirror)
+
+    async def begin(self) -> None:
+        """Submit it, once: the daemon takes no two jobs of one name, so an attempt of which nothing was heard may be repeated."""
+        await persist(self.asker, self.client, self._submit)
+
+    async def _submit(self) -> None:
+        again, self._tried = self._tried, True
+        told: dict[str, Any] = {"method": self.method, "parameters": self.parameters}
+        if self.asker.directory is not None:
+            told |= {"directory": self.asker.directory, "environment": environment()}
         try:
-            await client.call("Submit", **submission(self.asker, self.operation, self.parameters)).result()
+            await self.client.call("Submit", **told).result()
         except JobExists:
-            pass
-        self.begun = True
+            if not again or not await self._is_ours():
+                raise
+
+    async def _is_ours(self) -> bool:
+        """Whether the job of this name is what an earlier attempt has begun."""
+        job = msgspec.convert((await self.client.call("Get", job=self.job).result())["job"], JobMessage)
+        return job.detached and job.method == self.method
 
 
-def submission(asker: Asker, operation: OperationMessage, parameters: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of Submit for this call."""
-    told: dict[str, Any] = {"method": operation.name, "parameters": parameters}
-    if asker.directory is not None:
-        told |= {"directory": asker.directory, "environment": environment()}
-    return told
+def work_of(asker: Asker, client: Client, method: str, parameters: dict[str, Any]) -> Called | Submitted:
+    """A call as it is made to this daemon: what is far away is submitted and followed, for links drop."""
+    kind = Submitted if isinstance(asker.address, Ssh) else Called
+    return kind(asker, client, method, parameters)
 
 
 def result_of(job: JobMessage) -> Any:
@@ -238,12 +344,13 @@ def result_of(job: JobMessage) -> Any:
     return job.result
 
 
-async def shown(asker: Asker, name: str, work: Called, held: Held, *, cancelling: bool = True) -> Any:
+async def shown(asker: Asker, name: str, work: Called | Followed, held: Held, *, cancelling: bool = True) -> Any:
     """Show work until it has ended; what it returned. `cancelling`: a signal ends the work, and not only the showing."""
     mirror = Mirror(work.job)
     asked: list[int] = []
     error: PollprogError | None = None
     result: Any = None
+    ended = False
     progress = "none" if asker.as_json else asker.progress
     with Display(progress, interval=asker.bar_interval, shares_terminal=False) as display:
         async with trio.open_nursery() as parts:
@@ -268,8 +375,9 @@ async def shown(asker: Asker, name: str, work: Called, held: Held, *, cancelling
                     error = raised
                     state = State.CANCELLED if isinstance(raised, Cancelled) else State.FAILED
                     mirror.finish(Outcome(state, raised.exit_status))
+                ended = True
             parts.cancel_scope.cancel()
-    if asked and (error is None or not cancelling) and result is None:
+    if not ended:
         raise Cancelled("left; the work may go on")
     if error is not None:
         if isinstance(error, Cancelled) and asked:
@@ -320,10 +428,11 @@ def submit(asker: Asker, method: str, words: Sequence[str], rest: Sequence[str] 
     """``pollprog submit``: prints the job's id."""
 
     async def ask() -> str:
-        operation = find(await asker.operations(), method)
-        parameters = parameters_of(operation, words, rest, directory=asker.directory)
-        told: str = (await asker.ask("Submit", **submission(asker, operation, parameters)))["job"]
-        return told
+        async with open_client(asker.address) as client:
+            operation, parameters = await prepared(asker, client, method, words, rest)
+            work = Submitted(asker, client, operation.name, parameters)
+            await work.begin()
+            return work.job
 
     job = trio.run(ask)
     show(json.dumps({"job": job}) + "\n" if asker.as_json else f"{job}\n")

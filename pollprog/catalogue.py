@@ -29,7 +29,7 @@ __all__ = ["catalogue", "ours"]
 log = logging.getLogger("pollprog")
 
 GROUP = "pollprog.operations"
-METHODS = ("List", "Get", "Follow", "Watch", "Cancel", "Pause", "Resume", "Submit", "Describe")
+METHODS = ("List", "Get", "Follow", "Watch", "Top", "Cancel", "Pause", "Resume", "Submit", "Describe")
 """What the daemon itself answers to."""
 
 

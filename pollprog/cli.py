@@ -252,6 +252,10 @@ def options_of(arguments: argparse.Namespace) -> Options:
 def attach(arguments: argparse.Namespace) -> int:
     """``pollprog attach``."""
     check_measuring(arguments)
+    if arguments.connect is not None:
+        from pollprog import service_commands
+
+        return service_commands.attach(arguments)
     held = signals.hold(passing=False)
     from pollprog import foreground
 
@@ -291,6 +295,10 @@ def destination_of(source: str, typed: str) -> str:
 
 def show_top(arguments: argparse.Namespace) -> int:
     """``pollprog top``."""
+    if arguments.connect is not None:
+        from pollprog import service_commands
+
+        return service_commands.top(arguments)
     from pollprog import top
 
     return top.main(once=arguments.json, interval=arguments.interval or 1.0)
@@ -331,4 +339,6 @@ COMMANDS = {
     "copy": copy,
     "probes": list_probes,
     "completion": print_completion,
-} | dict.fromkeys(("daemon", "call", "submit", "list", "show", "watch", "cancel", "pause", "resume", "shell"), ask)
+} | dict.fromkeys(
+    ("daemon", "dial-stdio", "call", "submit", "list", "show", "watch", "cancel", "pause", "resume", "shell"), ask
+)

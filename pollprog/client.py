@@ -15,7 +15,7 @@ import trio
 
 from pollprog.addresses import Ssh, Unix, parse_address
 from pollprog.conversation import DESCRIBE, Failure, Methods, Part, Result, prepared
-from pollprog.dialing import PATIENCE, dial
+from pollprog.dialing import dial
 from pollprog.errors import Busy, Cancelled, InterfaceNotFound, MethodNotFound, PollprogError, Unreachable
 from pollprog.status import Status
 from pollprog.wire import NO_DAEMON, Cancelling, Wire, stranger
@@ -228,9 +228,11 @@ class _Told(Generic[T]):
         raise StopAsyncIteration
 
 
-async def reached(address: Unix | Ssh, *, seconds: float = PATIENCE) -> socket.socket:
-    """A stream to the daemon."""
-    return await trio.to_thread.run_sync(partial(dial, address, seconds=seconds))
+async def reached(address: Unix | Ssh, *, seconds: float | None = None) -> socket.socket:
+    """A stream to the daemon. Who stops waiting for one through ssh leaves it behind, to be closed when it is there."""
+    return await trio.to_thread.run_sync(
+        partial(dial, address, seconds=seconds), abandon_on_cancel=isinstance(address, Ssh)
+    )
 
 
 async def heard(wire: Wire) -> list[Event]:

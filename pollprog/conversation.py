@@ -38,6 +38,7 @@ OWN = {
     "Get": False,
     "Follow": True,
     "Watch": True,
+    "Top": True,
     "Cancel": False,
     "Pause": False,
     "Resume": False,

@@ -19,11 +19,12 @@ import trio
 from msgspec import Raw, json
 
 from pollprog import __version__, errors
+from pollprog.bridge import bridged
 from pollprog.catalogue import catalogue
 from pollprog.config import default_path, load
 from pollprog.describing import Described, description
 from pollprog.errors import ConfigurationError, MethodNotFound
-from pollprog.jobs import Jobs
+from pollprog.jobs import Jobs, printable
 from pollprog.listening import handed_over, listening, notify
 from pollprog.messages import (
     INTERFACE,
@@ -34,9 +35,12 @@ from pollprog.messages import (
     JobsReply,
     ListParameters,
     OneJob,
+    RowMessage,
     StateReply,
     SubmitParameters,
     SubmitReply,
+    TopParameters,
+    TopReply,
     WatchParameters,
     message_of,
 )
@@ -76,6 +80,10 @@ WORDS = 5.0
 """Seconds at the end in which those who wait for a reply can be given it."""
 PAGE = 1 << 19
 """Bytes of jobs that go into one message; more go into another, or are left out."""
+KEPT = 86400.0
+"""Seconds for which a daemon that ends when it is idle remembers jobs that were submitted."""
+VIEWERS = 8
+"""So many may look at the whole machine at a time: each has looks of its own."""
 GAP = 0.02
 """Seconds between two looks of one who watches all jobs, if their states change faster."""
 
@@ -96,6 +104,8 @@ class Daemon:
         """What commands get, if nobody says otherwise."""
         self.operations = catalogue(configuration)
         self.jobs = Jobs(configuration.daemon)
+        self.looking = 0
+        """Calls of Top."""
         self.answering = 0
         """Calls that wait for the end of a job."""
         told = configuration.daemon
@@ -199,6 +209,29 @@ class Daemon:
                 await event.wait()
             await trio.sleep(GAP)
 
+    async def top(self, request: Request[TopParameters]) -> Parameters:
+        """Everything on this machine whose progress can be told, whoever started it, again and again. Ends when the caller goes away."""
+        from pollprog.looks import Looks  # most daemons are never asked
+
+        interval = self.jobs.interval(request.parameters.interval)
+        if self.looking >= VIEWERS:
+            raise errors.TooBusy(f"{VIEWERS} look at this machine already, and no more may", limit=VIEWERS)
+        self.looking += 1
+        try:
+            async with trio.open_nursery() as nursery:
+                looks = Looks()
+                nursery.start_soon(looks.run)
+                await looks.first()
+                while not looks.failed:
+                    rows = looks.rows()
+                    told = [RowMessage(job.pid, printable(job.command), message_of(status)) for job, status in rows]
+                    await request.send({"rows": told, "notes": looks.notes(rows)})
+                    looks.update(interval)
+                    await trio.sleep(interval)
+                raise errors.InternalError("this machine cannot be looked at; the log of the daemon says why")
+        finally:
+            self.looking -= 1
+
     async def cancel(self, request: Request[OneJob]) -> StateReply:
         """Ask a job to stop, and say how it stands. It is over when its work has really ended."""
         job = self.job(request)
@@ -247,12 +280,19 @@ class Daemon:
     # -- a lifetime
 
     async def run(
-        self, listeners: Sequence[socket.socket], connected: Iterable[socket.socket] = (), *, notifies: str = ""
+        self,
+        listeners: Sequence[socket.socket],
+        connected: Iterable[socket.socket] = (),
+        *,
+        idle: float | None = None,
+        notifies: str = "",
+        place: str = "",
     ) -> None:
         """Serve, until SIGTERM or SIGINT; then end every job, in order: a second one has no patience. SIGHUP: `read_again`.
 
         Where nobody else can connect, serve until those who are `connected` have gone, and what they have submitted is over.
-        `notifies`: where systemd wants to hear of it.
+        `idle`: end after so many seconds without anybody and without a job; a day, if there are jobs that somebody may come back
+        for. `notifies`: where systemd wants to hear of it. `place`: what the log says of where it listens.
         """
         ending = False
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -275,17 +315,33 @@ class Daemon:
                         await self.jobs.wait()
                         await end()
 
+                async def end_when_idle(seconds: float) -> None:
+                    busy = trio.current_time()
+                    while trio.current_time() - busy < (max(seconds, KEPT) if self.remembers() else seconds):
+                        await trio.sleep(seconds / 4)
+                        if self.service.connections or self.jobs.at_work():
+                            busy = trio.current_time()
+                    await end()
+
                 await nursery.start(self.jobs.run)
                 nursery.start_soon(self.service.serve, listeners)
+                if idle is not None:
+                    nursery.start_soon(end_when_idle, idle)
                 if connected:
                     nursery.start_soon(serve_connected)
                 notify("READY=1", notifies)
+                if place:
+                    log.info("listening on unix:%s", place)
                 async for number in signals:
                     if number == signal.SIGHUP:
                         self.read_again()
                     else:
                         nursery.start_soon(self.jobs.hurry if ending else end)
                         ending = True
+
+    def remembers(self) -> bool:
+        """Whether there are jobs whose outcome somebody may yet want to know."""
+        return any(job.detached for job in self.jobs.all())
 
     def read_again(self) -> None:
         """Take what the configuration says now; if that cannot be, everything stays as it was."""
@@ -317,6 +373,7 @@ def methods_of(daemon: Daemon | None) -> list[tuple[Described, Callable[..., Any
         ("get", OneJob, JobReply, "no"),
         ("follow", FollowParameters, FollowReply, "may"),
         ("watch", WatchParameters, JobsReply, "must"),
+        ("top", TopParameters, TopReply, "must"),
         ("cancel", OneJob, StateReply, "no"),
         ("pause", OneJob, StateReply, "no"),
         ("resume", OneJob, StateReply, "no"),
@@ -347,18 +404,25 @@ def interface_of(operations: dict[str, Operation], daemon: Daemon | None = None)
     return Interface(INTERFACE, description(INTERFACE, DOC, described, RAISED), tuple(methods))
 
 
-def main(configuration: Configuration, path: str, again: Callable[[], Configuration] | None = None) -> None:
-    """``pollprog daemon``: serve at `path`, or on the sockets that systemd hands over. ListenError.
+def main(
+    configuration: Configuration,
+    path: str,
+    again: Callable[[], Configuration] | None = None,
+    *,
+    idle: float | None = None,
+) -> None:
+    """``pollprog daemon``: serve at `path`, or on what systemd or varlinkctl hand over. ListenError.
 
-    `again`: reads the configuration once more, when somebody asks for it; else the file is read.
+    `again`: reads the configuration once more, when somebody asks for it; else the file is read. `idle`: as for `Daemon.run`.
     """
     logging.basicConfig(format="pollprog: %(message)s", level=logging.INFO)
     reading = again or partial(load, None if configuration.path in ("", default_path()) else configuration.path)
     with ExitStack() as stack:
         listeners, connected = handed_over(os.environ)
         notifies = os.environ.pop("NOTIFY_SOCKET", "")
-        daemon = Daemon(configuration, again=reading)
+        if os.environ.pop("SYSTEMD_VARLINK_LISTEN", "") == "-":  # as under varlinkctl's ssh-exec:
+            connected.append(bridged())
+        daemon, place = Daemon(configuration, again=reading), ""
         if not listeners and not connected:
-            listeners = [stack.enter_context(listening(path))]
-            log.info("listening on unix:%s", path)
-        trio.run(partial(daemon.run, listeners, connected, notifies=notifies))
+            listeners, place = [stack.enter_context(listening(path))], path
+        trio.run(partial(daemon.run, listeners, connected, idle=idle, notifies=notifies, place=place))

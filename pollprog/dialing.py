@@ -7,19 +7,21 @@ import socket
 import struct
 
 from pollprog.addresses import Ssh, Unix, default_path
-from pollprog.errors import Unreachable, UsageError
+from pollprog.errors import Unreachable
 
-__all__ = ["PATIENCE", "dial"]
+__all__ = ["PATIENCE", "dial", "nobody_listens"]
 
 PATIENCE = 5.0
 """Seconds for which a daemon that takes no connection is waited for."""
 
 
-def dial(address: Unix | Ssh, *, seconds: float = PATIENCE) -> socket.socket:
+def dial(address: Unix | Ssh, *, seconds: float | None = None) -> socket.socket:
     """A stream to the daemon at this address, within about so many seconds. Unreachable, UsageError."""
     if isinstance(address, Ssh):
-        raise UsageError(f"{address}: ssh cannot be used yet; log in there, and connect to its socket")
-    return dial_unix(address, seconds)
+        from pollprog.links import link  # the far side, which passes bytes on, has no use for it
+
+        return link(address, seconds=seconds)
+    return dial_unix(address, PATIENCE if seconds is None else seconds)
 
 
 def dial_unix(address: Unix, seconds: float) -> socket.socket:
@@ -49,9 +51,18 @@ def check_owner(address: Unix, sock: socket.socket) -> None:
             raise Unreachable(f"{address} belongs to user {uid}, and is not used", address=str(address))
 
 
+NOBODY = (FileNotFoundError, ConnectionRefusedError, NotADirectoryError)
+"""What the kernel says where nobody listens."""
+
+
+def nobody_listens(error: Unreachable) -> bool:
+    """Whether that is all: a daemon that is started may be there in a moment."""
+    return isinstance(error.__cause__, NOBODY)
+
+
 def reason(address: Unix, error: OSError) -> str:
     """Why nobody was reached, and what to do."""
-    if isinstance(error, FileNotFoundError | ConnectionRefusedError | NotADirectoryError):
+    if isinstance(error, NOBODY):
         return f"nobody listens at {address}; start one with: pollprog daemon"
     if isinstance(error, PermissionError):
         return f"{address} is for somebody else: {error.strerror}"

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pollprog.operations import Operation
     from pollprog.status import Status
 
-__all__ = ["Job", "Jobs"]
+__all__ = ["Job", "Jobs", "printable"]
 
 log = logging.getLogger("pollprog")
 

@@ -30,10 +30,13 @@ __all__ = [
     "OneJob",
     "OperationMessage",
     "ParameterMessage",
+    "RowMessage",
     "StateReply",
     "StatusMessage",
     "SubmitParameters",
     "SubmitReply",
+    "TopParameters",
+    "TopReply",
     "WatchParameters",
     "message_of",
     "status_of",
@@ -162,6 +165,27 @@ class WatchParameters(Struct, frozen=True, forbid_unknown_fields=True):
     """How to watch."""
 
     interval: Annotated[float | None, "Seconds between two statuses of a job; 0.1 at least."] = None
+
+
+class TopParameters(Struct, frozen=True, forbid_unknown_fields=True):
+    """How to look."""
+
+    interval: Annotated[float | None, "Seconds between two looks; 0.1 at least."] = None
+
+
+class RowMessage(Struct, frozen=True):
+    """Something on this machine whose progress can be told, whoever started it."""
+
+    pid: Annotated[Int, "The process that started first."]
+    command: Annotated[str, "Its command line."]
+    status: StatusMessage
+
+
+class TopReply(Struct, frozen=True):
+    """What there is to see now."""
+
+    rows: list[RowMessage]
+    notes: Annotated[list[str], "What is to be said besides, for people."]
 
 
 class SubmitParameters(Struct, frozen=True, forbid_unknown_fields=True):

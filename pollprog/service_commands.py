@@ -9,10 +9,12 @@ from pollprog import signals
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from pollprog.config import Configuration
+    from pollprog.signals import Held
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "attach", "top"]
 
 
 def daemon(arguments: argparse.Namespace) -> int:
@@ -20,7 +22,16 @@ def daemon(arguments: argparse.Namespace) -> int:
     from pollprog.addresses import default_path
     from pollprog.daemon import main
 
-    main(configuration_of(arguments), arguments.socket or default_path())
+    main(configuration_of(arguments), arguments.socket or default_path(), idle=arguments.idle)
+    return 0
+
+
+def dial_stdio(arguments: argparse.Namespace) -> int:
+    """``pollprog dial-stdio``."""
+    from pollprog import bridge
+    from pollprog.addresses import default_path
+
+    bridge.dial_stdio(arguments.socket or default_path(), idle=arguments.idle or bridge.IDLE)
     return 0
 
 
@@ -53,6 +64,7 @@ def call(arguments: argparse.Namespace) -> int:
         arguments.connect, progress=arguments.progress, interval=arguments.interval, as_json=arguments.json
     )
     if arguments.method is None:
+        held.release()
         return calling.list_operations(asker)
     try:
         return calling.call(asker, arguments.method, arguments.values, arguments.rest, held)
@@ -115,8 +127,46 @@ def shell(arguments: argparse.Namespace) -> int:
     return main(calling.asker_of(arguments.connect, progress=progress), arguments.file)
 
 
+def attach(arguments: argparse.Namespace) -> int:
+    """``pollprog attach --connect``."""
+    from pollprog import calling, elsewhere
+    from pollprog.errors import UsageError
+
+    for option in ("probe", "total", "progress_fd"):
+        if getattr(arguments, option) is not None:
+            raise UsageError(f"--{option.replace('_', '-')} does not go with --connect: the daemon there measures")
+    held = signals.hold(passing=False)
+    asker = calling.asker_of(arguments.connect, progress=arguments.progress, interval=arguments.interval)
+    return interrupted(held, lambda: elsewhere.attach(asker, arguments.pids, held))
+
+
+def top(arguments: argparse.Namespace) -> int:
+    """``pollprog top --connect``."""
+    held = signals.hold(passing=False)
+    from pollprog import calling, elsewhere
+
+    asker = calling.asker_of(arguments.connect, interval=arguments.interval, as_json=arguments.json)
+    return interrupted(held, lambda: elsewhere.top(asker, held))
+
+
+def interrupted(held: Held, function: Callable[[], int]) -> int:
+    """The exit status that it returns; after Ctrl-C, end as programs do that it ends."""
+    from pollprog.errors import Cancelled
+
+    try:
+        status = function()
+    except Cancelled as error:
+        status = error.exit_status
+        if not held.interrupted:
+            raise
+    if held.interrupted:
+        signals.die_by(signal.SIGINT)
+    return status
+
+
 COMMANDS = {
     "daemon": daemon,
+    "dial-stdio": dial_stdio,
     "call": call,
     "submit": submit,
     "list": list_jobs,

@@ -169,6 +169,11 @@ class Service:
         self._info = {"vendor": vendor, "product": product, "version": version, "url": url}
         self.offer(interfaces)
 
+    @property
+    def connections(self) -> int:
+        """How many there are now."""
+        return self._open
+
     def offer(self, interfaces: Iterable[Interface]) -> None:
         """Serve these interfaces from now on, and no others. A call that runs is not disturbed."""
         own = Method("GetInfo", self._get_info), Method("GetInterfaceDescription", self._describe, _Described)

@@ -6,25 +6,26 @@ import json
 import os
 import sys
 import time
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 
-from pollprog import signals, wording
-from pollprog.calling import Asker, Followed, show_result, shown, text
+from pollprog import wording
+from pollprog.calling import Asker, Followed, interruptible, persist, show_result, shown, text
 from pollprog.client import open_client
 from pollprog.display import Display
 from pollprog.errors import Cancelled, PollprogError, Unreachable
-from pollprog.hearing import Hearing
+from pollprog.hearing import Hearing, Leaving
 from pollprog.messages import INTERFACE, JobMessage, status_of
 from pollprog.output import show
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Sequence
 
+    from pollprog.client import Client
     from pollprog.signals import Held
     from pollprog.status import Status
 
@@ -74,65 +75,72 @@ def show_job(asker: Asker, job: str) -> int:
 
 def order(asker: Asker, method: str, jobs: Sequence[str]) -> int:
     """``pollprog cancel``, ``pause``, ``resume``: for each job; the exit status of the last that could not."""
+    return trio.run(_order, asker, method, jobs)
+
+
+async def _order(asker: Asker, method: str, jobs: Sequence[str]) -> int:
     status = 0
-    for job in jobs:
-        try:
-            state = trio.run(partial(asker.ask, method, job=job))["state"]
-            show(json.dumps({"job": job, "state": state}) + "\n" if asker.as_json else f"{job}: {state}\n")
-        except Unreachable:
-            raise
-        except PollprogError as error:
-            print(f"pollprog: {wording.clean(str(error))}", file=sys.stderr)
-            status = error.exit_status
+    async with open_client(asker.address) as client:
+        for job in jobs:
+            try:
+                state = (await client.call(method, job=job).result())["state"]
+                show(json.dumps({"job": job, "state": state}) + "\n" if asker.as_json else f"{job}: {state}\n")
+            except Unreachable:
+                raise
+            except PollprogError as error:
+                print(f"pollprog: {wording.clean(str(error))}", file=sys.stderr)
+                status = error.exit_status
     return status
 
 
 def watch(asker: Asker, job: str | None, held: Held) -> int:
     """``pollprog watch``: one job to its end, and its exit status; or all jobs, until somebody ends it."""
-    if job is None:
-        return trio.run(_watch_all, asker, held)
     try:
-        told = msgspec.convert(trio.run(partial(asker.ask, "Get", job=job))["job"], JobMessage)
-        result = trio.run(partial(shown, asker, told.method, Followed(asker, job), held, cancelling=False))
+        return trio.run(_watch_all, asker, held) if job is None else trio.run(_watch, asker, job, held)
     except Cancelled:
         return 130
-    return show_result(asker, result)
+
+
+async def _watch(asker: Asker, job: str, held: Held) -> int:
+    async with AsyncExitStack() as stack:
+
+        async def prepare() -> tuple[Client, JobMessage]:
+            client = await stack.enter_async_context(open_client(asker.address))
+            return client, msgspec.convert((await client.call("Get", job=job).result())["job"], JobMessage)
+
+        client, told = await interruptible(held, prepare)
+        work = Followed(asker, client, job)
+        return show_result(asker, await shown(asker, told.method, work, held, cancelling=False))
 
 
 async def _watch_all(asker: Asker, held: Held) -> int:
     known: dict[str, JobMessage] = {}
-    left = 0
-    lost: PollprogError | None = None
     live = os.isatty(1) and not asker.as_json
     with Display("auto" if live else "none", interval=asker.bar_interval, shares_terminal=False) as display:
+
+        def take(changed: Sequence[JobMessage]) -> None:
+            known.update({one.id: one for one in changed})
+            if asker.as_json:
+                show(b"".join(msgspec.json.encode(one) + b"\n" for one in changed))
+            elif display.screen is not None:
+                width, height = display.screen.size()
+                shown_jobs = list(reversed(known.values()))[: max(1, (height or 24) - 3)]
+                display.screen.draw([*jobs_table(shown_jobs, width - 1), ""])
+            else:
+                show("".join(f"{job_line(one)}\n" for one in changed))
+
         async with trio.open_nursery() as parts:
+            leaving = Leaving(parts.cancel_scope)
+            parts.start_soon(Hearing(held, display, leaving).run)
+            async with open_client(asker.address) as client:
 
-            def act(info: signal.struct_siginfo) -> None:
-                nonlocal left
-                if info.si_signo in signals.LEAVING:
-                    left = 128 + info.si_signo
-                    parts.cancel_scope.cancel()
-
-            parts.start_soon(Hearing(held, display, act).run)
-            try:
-                async with open_client(asker.address) as client:
+                async def follow() -> None:
                     async for reply in client.call("Watch", interval=asker.interval or 1.0).replies():
-                        changed = msgspec.convert(reply["jobs"], list[JobMessage])
-                        known.update({one.id: one for one in changed})
-                        if asker.as_json:
-                            show(b"".join(msgspec.json.encode(one) + b"\n" for one in changed))
-                        elif display.screen is not None:
-                            width, height = display.screen.size()
-                            shown_jobs = list(reversed(known.values()))[: max(1, (height or 24) - 3)]
-                            display.screen.draw([*jobs_table(shown_jobs, width - 1), ""])
-                        else:
-                            show("".join(f"{job_line(one)}\n" for one in changed))
-            except PollprogError as error:  # not through the nursery, which would wrap it
-                lost = error
+                        take(msgspec.convert(reply["jobs"], list[JobMessage]))
+
+                await persist(asker, client, follow)
             parts.cancel_scope.cancel()
-    if lost is not None and not left:
-        raise lost
-    return left
+    return leaving.status or 0
 
 
 def job_line(job: JobMessage) -> str:
@@ -148,7 +156,7 @@ def jobs_table(jobs: Sequence[JobMessage], room: int) -> list[str]:
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True)
     for head in ("JOB", "STATE", "DONE", "LEFT", "STARTED", "WORK"):
         grid.add_column(head, no_wrap=True, overflow="ellipsis", ratio=1 if head == "WORK" else None)
     for job in jobs:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from pollprog.addresses import Ssh
 from pollprog.conversation import Asked, Conversation, Failure, Result
 from pollprog.errors import (
     ConnectionLost,
@@ -24,15 +25,15 @@ from pollprog.errors import (
 from pollprog.messages import INTERFACE
 
 if TYPE_CHECKING:
-    from pollprog.addresses import Ssh, Unix
+    from pollprog.addresses import Unix
     from pollprog.conversation import Event
 
 __all__ = ["NO_DAEMON", "Cancelling", "Wire", "keep_alone", "stranger"]
 
 CHUNK = 1 << 16
 """Bytes read at a time."""
-PATIENCE = 2.0
-"""Seconds within which a daemon has to take note of a cancel."""
+PATIENCE, PATIENCE_FAR_AWAY = 2.0, 30.0
+"""Seconds within which a daemon has to take note of a cancel; through ssh it takes a login to tell it."""
 NO_DAEMON = f"it has no interface {INTERFACE}"
 AGAIN = 0.02
 """Seconds until it is told again, if it did not know the job."""
@@ -109,7 +110,10 @@ class Wire:
                 self._unsent = memoryview(b"")  # why, the other side may have said before it closed: that is read next
 
     def _lost(self) -> ConnectionLost:
-        if self.conversation.heard:
+        reason = getattr(self.socket, "reason", None)  # a link through ssh knows one
+        if reason is not None:
+            text = f"{self._address}: the link is lost: {reason()}"
+        elif self.conversation.heard:
             text = f"{self._address} closed the connection before the reply came; the daemon has ended, or was killed"
         else:
             text = f"{self._address} closed the connection without a word: it may not serve you"
@@ -133,7 +137,7 @@ class Cancelling:
         self.heard = False
         self.wire: Wire | None = None
         self._address = address
-        self._until = monotonic() + PATIENCE
+        self._until = monotonic() + (PATIENCE_FAR_AWAY if isinstance(address, Ssh) else PATIENCE)
         self._next = 0.0
 
     @property

@@ -49,8 +49,8 @@ def test_each_operation_is_understood_with_its_parameters_and_what_they_mean(nam
 @pytest.mark.parametrize("method", INTERFACE.methods)
 def test_a_method_is_marked_if_and_only_if_it_may_answer_with_a_status(method: str) -> None:
     answers = INTERFACE.fields(method, "out_type")
-    several = "status" in answers or method == "Watch"
-    assert INTERFACE.marked(method) == ("" if not several else "Requires" if method == "Watch" else "Supports")
+    several = "status" in answers or method in ("Watch", "Top")
+    assert INTERFACE.marked(method) == ("" if not several else "Requires" if method in ("Watch", "Top") else "Supports")
 
 
 def test_every_state_is_in_the_description() -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from terminals import POLLPROG, Terminal, pollprog, shell
 from wcwidth import wcwidth
 
-from pollprog import top
+from pollprog import looks, top
 from pollprog.process import Process
 from pollprog.status import Bound, Sample, State, Status, Unit
 
@@ -87,10 +87,10 @@ def every(seconds: float, act: Callable[[], object]) -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def looking() -> AsyncIterator[top.Top]:
+async def looking() -> AsyncIterator[looks.Looks]:
     """A top that looks ten times a second."""
     async with trio.open_nursery() as nursery:
-        seen = top.Top()
+        seen = looks.Looks()
         nursery.start_soon(seen.sampler.run)
 
         async def update() -> None:
@@ -109,17 +109,17 @@ async def until(condition: Callable[[], object]) -> None:
             await trio.sleep(0.02)
 
 
-def rows_of(seen: top.Top) -> dict[int, tuple[top.Job, Status]]:
+def rows_of(seen: looks.Looks) -> dict[int, tuple[looks.Job, Status]]:
     return {job.found.pid: (job, status) for job, status in seen.rows()}
 
 
-async def row_for(seen: top.Top, pid: int) -> tuple[top.Job, Status]:
+async def row_for(seen: looks.Looks, pid: int) -> tuple[looks.Job, Status]:
     """The row of this process, as soon as there is one."""
     await until(lambda: pid in rows_of(seen))
     return rows_of(seen)[pid]
 
 
-def probed(seen: top.Top, pid: int, times: int) -> bool:
+def probed(seen: looks.Looks, pid: int, times: int) -> bool:
     """Whether the job of that process has been looked at so many times."""
     return any(job.found.pid == pid and job._channel.latest().seq >= times for job in seen._jobs.values())
 
@@ -234,7 +234,9 @@ async def test_what_only_writes_has_a_row_without_a_total(tmp_path, fifo):
             assert status.total is None
             assert status.current > 0
             assert "output" in status.source
-            bar = next(line for line in seen.lines(120, unicode=False, colour=False) if f"{writing.pid} " in line)
+            bar = next(
+                line for line in top.lines_of(seen, 120, unicode=False, colour=False) if f"{writing.pid} " in line
+            )
             assert "%" not in bar
             assert "#" in bar
 
@@ -256,7 +258,7 @@ async def test_idle_chattering_and_logging_processes_have_no_row(tmp_path, big):
 
 
 async def test_a_row_goes_when_its_work_has_stood_for_long(big, monkeypatch):
-    monkeypatch.setattr(top, "LINGER", 0.5)
+    monkeypatch.setattr(looks, "LINGER", 0.5)
     with running(*slow(big)) as working:
         async with looking() as seen:
             await row_for(seen, working.pid)
@@ -277,7 +279,7 @@ async def test_a_row_goes_with_its_process_and_gives_back_every_descriptor(big):
 
 
 async def test_no_more_jobs_are_probed_than_there_are_descriptors_for(big, monkeypatch):
-    monkeypatch.setattr(top, "MOST_JOBS", 1)
+    monkeypatch.setattr(looks, "MOST_JOBS", 1)
     with running(*slow(big)) as one, running(*slow(big)) as other:
         async with looking() as seen:
             await until(lambda: {one.pid, other.pid} <= {found.pid for found in seen._found.values()})
@@ -303,7 +305,7 @@ async def test_no_more_jobs_are_probed_than_there_are_descriptors_for(big, monke
 )
 async def test_only_what_grows_beyond_doubt_has_a_row(first, second, shown):
     async with looking() as seen:
-        job = top.Job(top.Found(os.getpid(), 0, "me", []), seen.sampler, 1000.0)
+        job = looks.Job(looks.Found(os.getpid(), 0, "me", []), seen.sampler, 1000.0)
         job._take(first)
         assert job.row() is None
         job._take(second)
@@ -317,9 +319,9 @@ async def test_a_table_that_is_too_long_says_how_many_rows_are_missing(monkeypat
     async with looking() as seen:
         monkeypatch.setattr(seen, "rows", lambda: [row("cp", pid) for pid in range(1, 9)])
         monkeypatch.setattr(seen, "notes", lambda rows: ["a note"])
-        lines = [line.split()[0] for line in seen.lines(100, 7, unicode=True, colour=False)]
+        lines = [line.split()[0] for line in top.lines_of(seen, 100, 7, unicode=True, colour=False)]
         assert lines == ["PID", "1", "2", "3", "4", "+4", "a"]
-        lines = seen.lines(100, 20, unicode=True, colour=False)
+        lines = top.lines_of(seen, 100, 20, unicode=True, colour=False)
         assert not any("more" in line for line in lines)
 
 
@@ -333,7 +335,7 @@ def status_of(**fields) -> Status:
 
 
 def row(command: str, pid: int = 7, **fields) -> tuple:
-    return SimpleNamespace(found=SimpleNamespace(pid=pid), command=command, pulse=0), status_of(**fields)
+    return SimpleNamespace(pid=pid, command=command, pulse=0), status_of(**fields)
 
 
 def test_a_wide_table_says_everything():
@@ -441,8 +443,8 @@ async def test_who_has_nothing_to_see_is_told_so_and_what_is_hidden(big, capfd):
             nothing, hidden = seen.notes([])
             assert nothing == "nothing whose progress can be told"
             assert re.fullmatch(r"[1-9]\d* processes of other users are hidden; root sees them", hidden)
-            assert seen.lines(100, unicode=True, colour=False)[-1] == hidden
-            assert len(seen.lines(30, unicode=True, colour=False)[-1]) < 30
+            assert top.lines_of(seen, 100, unicode=True, colour=False)[-1] == hidden
+            assert len(top.lines_of(seen, 30, unicode=True, colour=False)[-1]) < 30
             top.print_json(seen)
     assert f"pollprog: {hidden}" in capfd.readouterr().err.splitlines()
 
@@ -453,7 +455,7 @@ def test_if_the_processes_cannot_be_found_it_says_so():
     )
     done = subprocess.run([sys.executable, "-c", broken], capture_output=True, timeout=60)
     assert done.returncode == 125
-    assert done.stderr.startswith(b"pollprog: the probe Top is dropped: ZeroDivisionError")
+    assert done.stderr.startswith(b"pollprog: the probe Looks is dropped: ZeroDivisionError")
 
 
 # --- on a terminal
