@@ -316,10 +316,14 @@ def test_a_loop_of_ours_stands_still_too(served: Door, here: Place) -> None:
     line.until(state="running")
     served.call("Pause", job="standing")
     line.until(state="paused")
-    time.sleep(0.1)  # the step that was under way
+
+    def stands() -> bool:
+        before = served.job("standing")["status"]["current"]
+        time.sleep(0.3)
+        return bool(served.job("standing")["status"]["current"] == before)
+
+    wait_until(stands)  # not before the step that was under way is done, and has been looked at
     stood = served.job("standing")["status"]["current"]
-    time.sleep(0.5)
-    assert served.job("standing")["status"]["current"] == stood
     served.call("Resume", job="standing")
     wait_until(lambda: served.job("standing")["status"]["current"] > stood)
     served.call("Cancel", job="standing")
