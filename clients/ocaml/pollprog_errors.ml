@@ -107,4 +107,4 @@ let of_name name members =
   | _ -> Foreign { name; parameters = members }
 
 (* Methods of the daemon that are no operations. *)
-let control = [ "Cancel"; "Describe"; "Follow"; "Get"; "List"; "Pause"; "Resume"; "Submit"; "Watch" ]
+let control = [ "Cancel"; "Describe"; "Follow"; "Get"; "List"; "Pause"; "Resume"; "Submit"; "Top"; "Watch" ]

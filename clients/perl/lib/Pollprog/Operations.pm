@@ -152,6 +152,7 @@ our %CONTROL = map { $_ => 1 } qw(
     Pause
     Resume
     Submit
+    Top
     Watch
 );
 
