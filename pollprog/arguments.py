@@ -96,7 +96,7 @@ def command_word(argv: list[str]) -> int:
     """Where the options of ``run`` end: at ``--``, or at the first word that is neither an option nor an option's value."""
     at = 1
     while at < len(argv) and argv[at].startswith("-") and argv[at] not in ("--", "-"):
-        takes_value = "=" not in argv[at] and argv[at] not in ("-h", "--help")
+        takes_value = "=" not in argv[at] and argv[at] not in ("-h", "--help", "--no-prepare")
         at += 2 if takes_value else 1
     return min(at, len(argv))
 
@@ -119,6 +119,9 @@ def parser() -> argparse.ArgumentParser:
 def run(command: argparse.ArgumentParser) -> None:
     command.usage = "pollprog run [options] [--] COMMAND [ARGUMENT ...]"
     measuring(command)
+    command.add_argument(
+        "--no-prepare", action="store_true", help="run the command exactly as typed: add nothing, claim no stream"
+    )
     showing(command)
     words = command.add_argument("words", nargs="*", metavar="COMMAND", help="the command, as you would type it")
     completed(words, WORDS)

@@ -107,7 +107,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.words:
         raise UsageError("no command to run; as in: pollprog run -- cp big.img /mnt/backup/")
     check_measuring(arguments)
-    command = prepared(Command(arguments.words), arguments.probe)
+    command = Command(arguments.words)
+    if not arguments.no_prepare:
+        command = prepared(command, arguments.probe)
     if arguments.progress_fd is not None and arguments.progress_fd > 2:
         # ours alone: its reader sees the end when we end
         os.set_inheritable(arguments.progress_fd, False)  # noqa: FBT003 # it takes no keyword

@@ -3,8 +3,9 @@
 The command gets every descriptor that we inherited, the environment as it came to us (the interpreter may have changed its
 own copy: PEP 538), the signal mask and the ignored signals that we got, our process group, argv[0] as typed, and a script
 without ``#!`` goes to /bin/sh. SIGPIPE and SIGXFSZ get their default action: the interpreter ignores them for itself, and
-nobody can ask it what they were before. What differs is only what a tool asked for, a stream of its own to listen to; and
-that glibc's posix_spawn ignores signals 32 and 33, which are the C library's own and no program's.
+nobody can ask it what they were before. What differs is only what a tool asked for: a stream of its own to listen to, or one
+descriptor more for the program to write its status to; and that glibc's posix_spawn ignores signals 32 and 33, which are
+the C library's own and no program's.
 
 This module is on the path to the command's first instruction, so it imports what the interpreter has loaded anyhow.
 """
@@ -21,11 +22,14 @@ from pollprog.errors import CommandNotExecutable, CommandNotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Protocol
 
     from pollprog.ending import Ended
     from pollprog.streams import Ear
+
+    Words = Callable[[Sequence[str], int], Sequence[str]]
+    """Makes the words that tell a program to write its status to the descriptor with this number."""
 
     class Filter(Protocol):
         """Decides which bytes of a claimed stream pass on, and when."""
@@ -46,16 +50,23 @@ INTERPRETERS = (signal.SIGPIPE, signal.SIGXFSZ)
 class Command:
     """What is to be run, or what is found running: its words, and the streams that a tool listens to."""
 
-    __slots__ = ("argv", "claims", "executable")
+    __slots__ = ("argv", "claims", "executable", "status")
 
     def __init__(
-        self, argv: Sequence[str], *, executable: str | None = None, claims: Mapping[int, Filter] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        executable: str | None = None,
+        claims: Mapping[int, Filter] | None = None,
+        status: Words | None = None,
     ) -> None:
         self.argv = tuple(argv)
         self.executable = executable
         """The path of the program behind a running process; None for what is yet to be started."""
         self.claims = dict(claims or {})
         """The filter of each stream that is heard before it is passed on."""
+        self.status = status
+        """How the program is told to write its status to a descriptor, if it is to."""
 
     @property
     def name(self) -> str:
@@ -66,15 +77,42 @@ class Command:
         """The same command with one more stream heard, if that stream may be claimed at all."""
         if not claimable(stream):
             return self
-        return Command(self.argv, executable=self.executable, claims={**self.claims, stream: through})
+        return self._with(claims={**self.claims, stream: through})
+
+    def with_words(self, words: Sequence[str]) -> Command:
+        """The same command with other words."""
+        return self._with(argv=words)
+
+    def with_status(self, words: Words) -> Command:
+        """The same command, which is given one descriptor more, and by these words told to write its status there.
+
+        The descriptor is an unnamed file in memory that nobody but us reads. So the program never waits for us, nothing happens to
+        it if we end, and it works wherever its streams go. Where there can be no such file, nothing is added.
+        """
+        words(self.argv, 3)  # what is wrong with it shows before anything is started
+        return self._with(status=words)
+
+    def _with(
+        self,
+        *,
+        argv: Sequence[str] | None = None,
+        claims: Mapping[int, Filter] | None = None,
+        status: Words | None = None,
+    ) -> Command:
+        return Command(
+            self.argv if argv is None else argv,
+            executable=self.executable,
+            claims=self.claims if claims is None else claims,
+            status=status or self.status,
+        )
 
 
 class Launched:
     """A command that was started, and is our child. Until it is reaped, nobody else can have its number."""
 
-    __slots__ = ("_ended", "_pidfd", "aside", "command", "ears", "ends", "pid", "started")
+    __slots__ = ("_ended", "_pidfd", "aside", "command", "ears", "ends", "pid", "started", "status")
 
-    def __init__(self, command: Command, pid: int, ends: Mapping[int, int]) -> None:
+    def __init__(self, command: Command, pid: int, ends: Mapping[int, int], status: int | None = None) -> None:
         self.started = time.monotonic()
         self.command = command
         self.pid = pid
@@ -84,6 +122,11 @@ class Launched:
         """Who reads them, once somebody does."""
         self.aside: frozenset[tuple[int, int]] = frozenset()
         """Device and inode of files that it was given and that are not its work: for what it says."""
+        self.status = status
+        """The file that it writes its status to, under the number that it knows, too; or None."""
+        if status is not None:
+            info = os.fstat(status)
+            self.aside = frozenset({(info.st_dev, info.st_ino)})
         self._ended: Ended | None = None
         self._pidfd: int | None = None
 
@@ -135,6 +178,9 @@ class Launched:
         for end in self.ends.values():
             os.close(end)
         self.ends.clear()
+        if self.status is not None:
+            os.close(self.status)
+            self.status = None
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None
@@ -162,18 +208,37 @@ def launch(command: Command, *, mask: Iterable[int] | None = None) -> Launched:
     path = resolve(command.argv[0])
     start = Start(signal.pthread_sigmask(signal.SIG_BLOCK, ()) if mask is None else mask)
     ends: dict[int, int] = {}
+    status = None
     try:
         for stream in command.claims:
             ends[stream], start.streams[stream] = os.pipe()
+        if command.status is not None and (status := status_file()) is not None:
+            command = command.with_words(command.status(command.argv, status))
+            os.set_inheritable(status, True)  # noqa: FBT003 # it takes no keyword
         pid = start_program(start, path, command.argv)
+        if status is not None:
+            os.set_inheritable(status, False)  # noqa: FBT003 # as above
     except BaseException:
-        for end in ends.values():
+        for end in (*ends.values(), *(() if status is None else (status,))):
             os.close(end)
         raise
     finally:
         for writer in start.streams.values():
             os.close(writer)
-    return Launched(command, pid, ends)
+    return Launched(command, pid, ends, status)
+
+
+def status_file() -> int | None:
+    """A new file in memory for what a program says of itself; its number is no other descriptor's, and so free in the child.
+
+    None where the kernel has none to give, and where the user has limited how long a file may become.
+    """
+    try:
+        with open("/proc/self/limits", "rb") as file:
+            limited = next(line for line in file if line.startswith(b"Max file size")).split()[3] != b"unlimited"
+        return None if limited else os.memfd_create("pollprog status")
+    except (OSError, StopIteration, IndexError):
+        return None
 
 
 class Start:

@@ -6,6 +6,7 @@ between the command and its work, and hears of the end from the kernel, through 
 
 from __future__ import annotations
 
+import os
 import select
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +20,7 @@ from pollprog.launch import is_stopped
 from pollprog.probes.chooser import Chooser
 from pollprog.process import Process, ProcessTree, exit_status
 from pollprog.status import Outcome, State
-from pollprog.streams import DRAIN, listen
+from pollprog.streams import DRAIN, StatusFile, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,14 @@ class Watch:
     """
 
     def __init__(
-        self, tree: ProcessTree, sampler: Sampler, report: Callable[[Sample], None], *, interval: float, **chosen: Any
+        self,
+        tree: ProcessTree,
+        sampler: Sampler,
+        report: Callable[[Sample], None],
+        *,
+        interval: float,
+        status: int | None = None,
+        **chosen: Any,
     ) -> None:
         self._tree = tree
         self._sampler = sampler
@@ -65,13 +73,15 @@ class Watch:
         self._last: Sample | None = None
         self._taken = 0.0
         self._interval = interval
+        self._status = status
         self._chosen = chosen
         self._excluded: set[str] = set()
         self._entry: Entry | None = None
         self._enter()
 
     def _enter(self) -> None:
-        self._chooser = Chooser(self._tree, excluded=self._excluded, **self._chosen)
+        status = None if self._status is None else StatusFile(os.dup(self._status))
+        self._chooser = Chooser(self._tree, excluded=self._excluded, status=status, **self._chosen)
         self._entry = self._sampler.add(self._chooser, self._take, lost=self._lost, interval=self._interval)
 
     def _take(self, sample: Sample) -> None:
@@ -144,6 +154,7 @@ async def run(
             claims=launched.command.claims,
             ends=launched.ends,
             aside=launched.aside,
+            status=launched.status,
         )
     if not launched.ears:
         listen(launched)

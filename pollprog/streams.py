@@ -3,6 +3,9 @@
 Each has a thread of its own, which the command waits for exactly as it would wait for the user's end. Where that end takes
 nothing more, the command is told in the way it would have been: its next write fails. A filter that raises is done with,
 and from then on every byte passes.
+
+What a program writes to a status descriptor of ours is nobody else's, and nothing is passed on: it lies in a file in memory until
+somebody looks.
 """
 
 from __future__ import annotations
@@ -14,13 +17,15 @@ import select
 import threading
 from collections import deque
 
+from pollprog.syscalls import punch_hole
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pollprog.launch import Filter, Launched
 
-__all__ = ["Ear", "listen", "try_thread"]
+__all__ = ["Ear", "Splitter", "StatusFile", "listen", "try_thread"]
 
 log = logging.getLogger("pollprog")
 
@@ -32,7 +37,62 @@ UNHEARD = 256
 """Records that wait for somebody who listens; of more, the oldest are let go."""
 QUIET = 0.25
 """Seconds without a word after which a filter may let go of what it holds back."""
+MOST = 1 << 18
+"""Of what was written to a status descriptor since the last look, so many bytes are read: the last."""
+KEPT = 1 << 20
+"""Bytes of it that were read, and may lie in memory before they are given back."""
 SEPARATORS = re.compile(rb"[\r\n\b]+")
+
+
+class Splitter:
+    """Cuts what a program says into records: what stands between newlines, carriage returns, backspaces."""
+
+    __slots__ = ("rest",)
+
+    def __init__(self) -> None:
+        self.rest = b""
+        """What was begun; of what does not end, the last part."""
+
+    def split(self, data: bytes) -> list[bytes]:
+        """The records that end with this data."""
+        *records, rest = SEPARATORS.split(self.rest + data)
+        self.rest = rest[-LONGEST:]
+        return [record for record in records if record]
+
+
+class StatusFile:
+    """What a program writes to the descriptor that it was given for its status; `descriptor` is ours to close."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._at = self._given_back = 0
+        self._splitter = Splitter()
+
+    def records(self) -> list[bytes]:
+        """What was written since this was last asked, as far as it has ended; of very much, the last."""
+        size = os.fstat(self._descriptor).st_size
+        if size < self._at:  # it was begun anew
+            self._at = self._given_back = 0
+        if size == self._at:
+            return []
+        start = max(self._at, size - MOST)
+        data = os.pread(self._descriptor, size - start, start)
+        skipped, self._at = start > self._at, start + len(data)
+        if skipped:  # and so the first record is not whole
+            self._splitter.rest = b""
+            first = SEPARATORS.search(data)
+            data = data[first.end() :] if first else b""
+        if self._at - self._given_back > KEPT:
+            try:
+                punch_hole(self._descriptor, 0, self._at)
+            except OSError:
+                pass
+            self._given_back = self._at
+        return self._splitter.split(data)
+
+    def close(self) -> None:
+        """Look no more."""
+        os.close(self._descriptor)
 
 
 class Ear:
@@ -42,7 +102,7 @@ class Ear:
         self._stream = stream
         self._end = end
         self._through: Filter | None = through
-        self._rest = b""
+        self._splitter = Splitter()
         self._heard: Callable[[int, bytes], None] | None = None
         self._unheard: deque[bytes] = deque(maxlen=UNHEARD)
         self._lock = threading.Lock()
@@ -100,10 +160,8 @@ class Ear:
         return data or b""
 
     def _split(self, data: bytes) -> None:
-        *records, rest = SEPARATORS.split(self._rest + data)
-        self._rest = rest[-LONGEST:]
         with self._lock:
-            for record in filter(None, records):
+            for record in self._splitter.split(data):
                 if self._heard is None:
                     self._unheard.append(record)
                 else:

@@ -20,19 +20,22 @@ if TYPE_CHECKING:
 
 __all__ = ["PROBES", "TOOLS", "candidates", "find", "load", "program_names"]
 
-TOOLS = {"dd": "pollprog.probes.dd"}
+OURS = {
+    "dd": "dd",
+    "e2fsck": "e2fsck fsck.ext2 fsck.ext3 fsck.ext4",
+}
+"""Each tool: the name of its module in `pollprog.probes`, and the programs that it knows."""
+TOOLS = {program: f"pollprog.probes.{name}" for name, programs in OURS.items() for program in programs.split()}
 """By the name of the program: the module whose ``TOOL`` knows it."""
-PROBES = {
-    "dd": "pollprog.probes.dd",
+PROBES = {name: f"pollprog.probes.{name}" for name in OURS} | {
     "evidence": "pollprog.probes.evidence",
     "fdinfo": "pollprog.probes.fdinfo",
     "filesize": "pollprog.probes.filesize",
     "procio": "pollprog.probes.procio",
     "treesize": "pollprog.probes.treesize",
 }
-"""By the name that users type after ``--probe``: the module whose ``probe(target, argument)`` makes it."""
-ARGUMENTS = {
-    "dd": "",
+"""By the name that users type after ``--probe``: the module whose ``probe(target, argument)`` makes it, or its ``TOOL``."""
+ARGUMENTS = dict.fromkeys(OURS, "") | {
     "evidence": "",
     "fdinfo": r"(:\d{1,7})?",
     "filesize": r":.+",
@@ -54,8 +57,12 @@ def program_names(command: Command) -> Iterator[str]:
 
 
 def candidates(command: Command) -> list[str]:
-    """The names of the tools that this command may be for, best first, each once."""
-    return list(dict.fromkeys(name for name in program_names(command) if name in TOOLS))
+    """The names by which the tools for this command are loaded, best first, each tool once."""
+    known: dict[str, str] = {}
+    for name in program_names(command):
+        if name in TOOLS:
+            known.setdefault(TOOLS[name], name)
+    return list(known.values())
 
 
 def find(command: Command) -> Tool | None:
@@ -77,6 +84,6 @@ def check(named: str) -> None:
 
 
 def load(name: str) -> Tool:
-    """The tool of this name."""
+    """The tool that knows the program of this name."""
     tool: Tool = importlib.import_module(TOOLS[name]).TOOL
     return tool

@@ -10,7 +10,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import trio
@@ -21,6 +21,7 @@ from pollprog import tools
 from pollprog.errors import UsageError
 from pollprog.probes import chooser as chooser_module
 from pollprog.probes.chooser import Chooser, make_probe
+from pollprog.probes.contract import STATUS
 from pollprog.probes.evidence import Evidence
 from pollprog.process import Process, ProcessTree
 from pollprog.runner import Watch
@@ -532,7 +533,7 @@ def test_a_named_probe_that_fails_gives_way_to_the_tools(
 
 
 def test_make_probe_says_which_probes_there_are() -> None:
-    with pytest.raises(UsageError, match="there are: dd, evidence, fdinfo, filesize, procio, treesize"):
+    with pytest.raises(UsageError, match="there are: dd, e2fsck, evidence, fdinfo, filesize, "):
         make_probe("nosuch:1", None)  # type: ignore[arg-type] # it does not come that far
 
 
@@ -565,10 +566,33 @@ def test_a_tool_is_given_what_it_is_to_measure(knows: Callable[..., MadeUp]) -> 
 def test_what_is_heard_goes_to_the_probe_that_listens(knows: Callable[..., MadeUp]) -> None:
     tool = knows("sleep", lambda: SLEEPER)
     with shell("sleep 60; :") as running, choosing(running.pid) as chooser:
-        chooser.feed(2, b"too early")
+        for number in range(300):
+            chooser.feed(
+                2, b"%d of 999" % number
+            )  # what is said before it listens is kept for it, as far as it is not too much
         says(chooser, "sleeper")
-        chooser.feed(2, b"42 of 99")
-    assert tool.probes[0].heard == [(2, b"42 of 99")]
+        chooser.feed(2, b"300 of 999")
+    assert tool.probes[0].heard == [(2, b"%d of 999" % number) for number in range(300 - 256, 301)]
+
+
+def test_what_is_written_to_the_status_descriptor_is_heard_too(knows: Callable[..., MadeUp]) -> None:
+    class Written:
+        closed = 0
+        said: ClassVar = [[b"1", b"2"], [], [b"3"]]
+
+        def records(self) -> list[bytes]:
+            return self.said.pop(0) if self.said else []
+
+        def close(self) -> None:
+            self.closed += 1
+
+    written = Written()
+    tool = knows("sleep", lambda: SLEEPER)
+    with shell("sleep 60; :") as running, choosing(running.pid, status=written) as chooser:
+        for _ in range(3):
+            says(chooser, "sleeper")
+    assert tool.probes[0].heard == [(STATUS, b"1"), (STATUS, b"2"), (STATUS, b"3")]
+    assert written.closed == 1
 
 
 def test_a_probe_that_raises_at_what_it_hears_is_left_out(

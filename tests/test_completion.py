@@ -8,6 +8,8 @@ import subprocess
 import pytest
 from terminals import Terminal, pollprog
 
+from pollprog.tools import OURS, PROBES
+
 pytestmark = pytest.mark.tool("bash")
 
 
@@ -76,8 +78,8 @@ def listed(line: str, word: str = "") -> set[str]:
 
 
 def test_every_probe_is_offered():
-    assert listed("pollprog run --probe ") == {"dd", "evidence", "fdinfo", "filesize:", "procio", "treesize:"}
-    assert listed("pollprog probes ") == {"dd", "evidence", "fdinfo", "filesize", "procio", "treesize"}
+    assert listed("pollprog run --probe ") == {"evidence", "fdinfo", "filesize:", "procio", "treesize:", *OURS}
+    assert listed("pollprog probes ") == set(PROBES)
 
 
 def test_processes_that_can_be_watched_are_offered():

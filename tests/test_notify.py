@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from pollprog.channel import Channel, Clock
 from pollprog.errors import Cancelled
-from pollprog.notify import WHOLE, Notices, Steps, hearer, notify_progress, steps
+from pollprog.notify import Notices, hearer, notify_progress, steps
+from pollprog.phases import WHOLE, Steps
 from pollprog.status import Outcome, Sample, State, Unit
 
 if TYPE_CHECKING:

@@ -100,7 +100,7 @@ def test_what_was_said_before_anybody_listened_is_heard_then():
     ear = Ear(2, end, Silent())
     os.write(writer, b"one\ntwo\nthr")
     heard: list[tuple[int, bytes]] = []
-    wait_until(lambda: ear._rest == b"thr")
+    wait_until(lambda: ear._splitter.rest == b"thr")
     ear.tell(lambda stream, record: heard.append((stream, record)))
     assert heard == [(2, b"one"), (2, b"two")]
     os.close(writer)

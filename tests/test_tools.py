@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -72,20 +73,25 @@ def test_the_first_that_recognises_it_is_taken(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("name", TOOLS)
 def test_each_tool_keeps_the_contract(name: str) -> None:
     tool = load(name)
-    assert tool.name == name
+    assert TOOLS[name] == f"pollprog.probes.{tool.name}"
+    assert tool.recognise(Command([name, "if=a"]))
     assert all(callable(getattr(tool, method)) for method in ("recognise", "prepare", "probe"))
-    assert name in PROBES, "what is found by itself can be asked for too"
+    assert tool.name in PROBES, "what is found by itself can be asked for too"
 
 
 @pytest.mark.parametrize("name", PROBES)
 def test_each_probe_can_be_asked_for_and_says_what_it_is(name: str) -> None:
     module = import_module(PROBES[name])
-    assert callable(module.probe)
+    assert callable(module.probe if hasattr(module, "probe") else module.TOOL.probe)
     assert (module.__doc__ or "").splitlines()[0]
 
 
 def test_no_probe_is_forgotten() -> None:
-    able = {f"pollprog.probes.{path.stem}" for path in PROBE_FILES if "\ndef probe(target" in path.read_text()}
+    able = {
+        f"pollprog.probes.{path.stem}"
+        for path in PROBE_FILES
+        if re.search(r"^(def probe\(target|TOOL = )", path.read_text(), re.MULTILINE)
+    }
     assert able == set(PROBES.values())
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import importlib
 import logging
 import time
+from collections import deque
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from pollprog import tools
 from pollprog.errors import PollprogError, UsageError
 from pollprog.launch import Command
 from pollprog.probes import Hears, Surveys, Target
+from pollprog.probes.contract import STATUS
 from pollprog.probes.evidence import Evidence
 from pollprog.probes.treesize import survey_tree
 from pollprog.probes.trust import check, close
@@ -33,12 +35,22 @@ from pollprog.status import Bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from typing import TypeVar
+    from types import ModuleType
+    from typing import Protocol, TypeVar
 
     from pollprog.launch import Filter
     from pollprog.probes import Probe, Tool
     from pollprog.process import Process, ProcessTree, Stat
     from pollprog.status import Sample
+
+    class Written(Protocol):
+        """What the program writes to its status descriptor."""
+
+        def records(self) -> list[bytes]:
+            """What was written since this was last asked."""
+
+        def close(self) -> None:
+            """Look no more."""
 
     T = TypeVar("T")
 
@@ -50,6 +62,8 @@ LOOK_AGAIN = 1.0
 """Seconds between two searches of the tree for a program that somebody knows."""
 MOST_SEEN = 10_000
 """Programs of which is remembered who knows them."""
+UNHEARD = 256
+"""Records that wait for a probe that listens; of more, the oldest are let go."""
 
 Identity = tuple[str, int, int, str]
 """Of one use of a probe: its name, and the pid, start and name of the process."""
@@ -59,7 +73,8 @@ class Chooser:
     """A probe that is, at each look, the best of those that fit.
 
     `tree` is the chooser's from now on, and so is its root: `close` closes them. `total`: what the user typed after
-    ``--total``: bytes, or a folder whose contents are the total. `named`: what the user typed after ``--probe``. `excluded`:
+    ``--total``: bytes, or a folder whose contents are the total. `status`: what the program writes to its status descriptor, the
+    chooser's to close. `named`: what the user typed after ``--probe``. `excluded`:
     the names of probes that are not to be tried (again). `aside`: files, by device and inode, that are not the command's work.
     """
 
@@ -74,9 +89,13 @@ class Chooser:
         ends: Mapping[int, int] | None = None,
         excluded: set[str] | None = None,
         aside: frozenset[tuple[int, int]] = frozenset(),
+        status: Written | None = None,
     ) -> None:
         self._tree = tree
         self._aside = aside
+        self._status = status
+        self._unheard: deque[tuple[int, bytes]] = deque(maxlen=UNHEARD)
+        """What was said while nobody listened."""
         self._total = None if isinstance(total, str) else total
         self._folder = total if isinstance(total, str) else None
         self._named = named
@@ -116,10 +135,22 @@ class Chooser:
         return self._believed(sample) if self._folder is None else replace(sample, total=None)
 
     def feed(self, stream: int, record: bytes) -> None:
-        """Pass on what the command said to whoever listens."""
+        """Pass on what the command said to whoever listens; as long as nobody does, the newest of it is kept for who will."""
+        heard = False
         for identity, (process, probe) in list(self._probes.items()):
             if isinstance(probe, Hears) and identity in self._probes:
+                heard = True
                 self._guarded(identity[0], partial(probe.feed, stream, record), process)
+        if not heard:
+            self._unheard.append((stream, record))
+
+    def _listen(self) -> None:
+        """Tell whoever listens now what was said before, and what the program has written to its status descriptor."""
+        for _ in range(len(self._unheard)):
+            self.feed(*self._unheard.popleft())
+        if self._status is not None:
+            for record in self._status.records():
+                self.feed(STATUS, record)
 
     def survey(self) -> Iterator[int] | None:
         """The walk that the user's total needs, or that the speaking probe wants."""
@@ -133,6 +164,8 @@ class Chooser:
     def close(self) -> None:
         """Close every probe, and the tree."""
         self._close_probes()
+        if self._status is not None:
+            self._status.close()
         self._tree.close()
         self._tree.root.close()
 
@@ -181,6 +214,7 @@ class Chooser:
         if now - self._looked >= LOOK_AGAIN:
             self._looked = now
             self._look()
+        self._listen()
         best: tuple[Sample, Identity, Probe] | None = None
         for identity, (process, probe) in list(self._probes.items()):
             if identity not in self._probes:
@@ -334,5 +368,10 @@ def make_probe(named: str, target: Target) -> Probe:
     module = tools.PROBES.get(name)
     if module is None:
         raise UsageError(f"there is no probe {name!r}; there are: {', '.join(sorted(tools.PROBES))}")
-    made: Probe = importlib.import_module(module).probe(target, argument if colon else None)
+    return probe_of(importlib.import_module(module), target, argument if colon else None)
+
+
+def probe_of(module: ModuleType, target: Target, argument: str | None) -> Probe:
+    """The probe of one of our modules."""
+    made: Probe = module.probe(target, argument) if hasattr(module, "probe") else module.TOOL.probe(target)
     return made

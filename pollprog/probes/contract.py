@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from pollprog.process import Process, ProcessTree
     from pollprog.status import Sample
 
-__all__ = ["Hears", "Probe", "Surveys", "Target", "Tool"]
+__all__ = ["STATUS", "Hears", "Probe", "Surveys", "Target", "Tool"]
+
+STATUS = 3
+"""The stream by which a probe hears what its program writes to its status descriptor, whatever the number of that."""
 
 
 class Probe(Protocol):
@@ -26,7 +29,7 @@ class Probe(Protocol):
 
 @runtime_checkable
 class Hears(Protocol):
-    """A probe that is told what the program prints, on the streams that its tool claimed."""
+    """A probe that is told what the program prints, on the streams that its tool claimed, and on its status descriptor."""
 
     def feed(self, stream: int, record: bytes) -> None:
         """One record: what stood between two separators (newline, carriage return, backspace), without them.

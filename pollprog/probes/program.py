@@ -1,0 +1,91 @@
+"""What the tools have in common: a program that is known by its name, and is measured by what it says of itself.
+
+A tool is an instance of a `Program`: its names, what it adds to the command line, and the probe. This module is imported before the
+command starts, and so imports what the interpreter has loaded anyhow; a tool imports its building block where it makes its probe.
+
+What `prepare` adds changes nothing that the user gets. So: an option of the user's wins (`has_option`); a program that does not know
+an option is not given it (`holds`); and a stream is heard only where the program cannot tell (`can_hear`).
+"""
+
+from __future__ import annotations
+
+import os
+
+from pollprog.launch import claimable, resolve
+from pollprog.tools import MULTI_CALL, program_names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pollprog.launch import Command
+    from pollprog.probes import Probe, Target
+
+__all__ = ["Program", "can_hear", "has_option", "holds"]
+
+LARGEST = 64 << 20
+"""Bytes of the largest program that is searched for a word."""
+
+
+class Program:
+    """A tool (`pollprog.probes.Tool`) for a program, or for several that are alike. Subclasses say how it is measured."""
+
+    name = ""
+    """What it is called in the log, and after ``--probe``."""
+    programs: frozenset[str] = frozenset()
+    """The names of the programs, if there are others than that."""
+
+    def recognise(self, command: Command) -> bool:
+        """By the names that it may be known by; what runs must be that program, and no script of that name."""
+        names = self.programs | {self.name}
+        if command.executable is not None:
+            program = os.path.basename(command.executable.removesuffix(" (deleted)"))
+            if program not in names | MULTI_CALL:
+                return False
+        return any(name in names for name in program_names(command))
+
+    def prepare(self, command: Command) -> Command:
+        """What to launch instead: nothing else."""
+        return command
+
+    def probe(self, target: Target) -> Probe:
+        """How to measure it."""
+        raise NotImplementedError
+
+
+def has_option(argv: Sequence[str], short: str = "", long: Sequence[str] = ()) -> bool:
+    """Whether one of these options may be among the words. `short`: letters; `long`: with their dashes, as in ``--info``.
+
+    On the safe side: an option that is abbreviated, or stands among others behind one dash, counts; the value of an option that
+    begins with a dash may count too.
+    """
+    for word in argv[1:]:
+        if word == "--":
+            return False
+        if word.startswith("--"):
+            typed = word.partition("=")[0]
+            if any(option.startswith(typed) or typed == option for option in long):
+                return True
+        elif word.startswith("-") and (set(word[1:]) & set(short) or word in long):
+            return True
+    return False
+
+
+def holds(command: Command, *words: bytes) -> bool:
+    """Whether the program that is about to be started holds all these words: what does not hold its options knows none.
+
+    An older version, or another program of that name (a script, busybox), would refuse an option that it does not know.
+    """
+    try:
+        with open(resolve(command.argv[0]), "rb") as file:
+            if os.fstat(file.fileno()).st_size > LARGEST:
+                return False
+            data = file.read()
+    except Exception:  # noqa: BLE001 # it cannot be started either, which is told where that is tried
+        return False
+    return data.startswith(b"\x7fELF") and all(word in data for word in words)
+
+
+def can_hear(*streams: int) -> bool:
+    """Whether all these streams may be heard (`pollprog.launch.claimable`), and none is a terminal, where a program behaves otherwise."""
+    return all(claimable(stream) and not os.isatty(stream) for stream in streams)

@@ -1,0 +1,223 @@
+r"""A building block for tools: how far a program is, by what it says of itself.
+
+A `Rule` is a pattern for one record, what stood between two newlines, carriage returns or backspaces. Escape sequences are taken out
+of the record first, and spaces from its end. The whole of what is left has to match, so that a half line, another language, another version or binary data
+match nothing. Then nothing is said, and evidence speaks. The names of the groups say what was found:
+
+- ``current`` and ``total``: counts. A total need not be there; underscores and commas between the digits do not matter.
+- ``percent``: a percentage, with or without a fraction.
+- ``phase``: what the program is at; or the rule says so itself.
+
+Where the phases have weights, all of them are told as one fraction that never falls (`pollprog.phases`), with the name of the phase;
+a phase that is not among them is told by the one before. Without weights, each phase begins at 0. Within a phase a record that says less than one before it is not believed.
+
+A pattern is searched in a thread beside others, and the interpreter lets none of them run meanwhile. So a record is cut at `LONGEST`
+bytes, and a pattern that may take for ever on some line, as ``(a+)+`` does, is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pollprog.phases import WHOLE, Steps
+from pollprog.probes.procio import Activity
+from pollprog.status import Bound, Sample, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from typing import Any
+
+    from pollprog.phases import Step
+    from pollprog.probes import Target
+
+__all__ = ["LONGEST", "Records", "Rule"]
+
+LONGEST = 1024
+"""Bytes of a record that are looked at."""
+ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b[78=>]|[\x00-\x08\x0e-\x1f]")
+"""What moves the cursor or sets a colour, and the marks that readline puts around that."""
+DIGITS = 18
+"""A count of more digits is none."""
+MOST_WIDE = 2
+"""Parts of a pattern that take almost any text, as ``.*`` does: with each, the time that a long line takes is a power higher."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one kind of record says."""
+
+    pattern: bytes
+    """For the whole record, with the groups that are named above."""
+    unit: Unit = Unit.PARTS
+    scale: int = 1
+    """How many units one of what is counted is: 1024 for kibibytes."""
+    phase: str = ""
+    total: int | None = None
+    """What the count goes up to, where the program does not say it."""
+
+
+class Records:
+    """The probe. `streams`: those that are heard; a status descriptor is `pollprog.probes.contract.STATUS`.
+
+    `weights`: each phase with its share of the time, in their order. `names`: how a phase is called, where the program has a word
+    for it that says nothing. ValueError for a pattern that may take for ever.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        rules: Sequence[Rule],
+        *,
+        source: str,
+        streams: Collection[int],
+        weights: Mapping[str, float] | None = None,
+        names: Mapping[str, str] | None = None,
+        bound: Bound = Bound.EXACT,
+    ) -> None:
+        for rule in rules:
+            check_pattern(rule.pattern)
+        self._rules = [(rule, re.compile(rule.pattern)) for rule in rules]
+        self._streams = frozenset(streams)
+        self._steps = Steps(weights) if weights else None
+        self._step: Step | None = None
+        self._names = names or {}
+        self._source = source
+        self._bound = bound
+        self._total = target.total
+        self._activity = Activity(target.tree)
+        self._said = 0
+        """Bytes that were heard: a sign of life."""
+        self._phase = ""
+        self._newest: Sample | None = None
+
+    def feed(self, stream: int, record: bytes) -> None:
+        """One record; what no rule matches says nothing."""
+        if stream not in self._streams:
+            return
+        self._said += len(record)
+        text = ESCAPES.sub(b"", record[:LONGEST]).rstrip()
+        for rule, pattern in self._rules:
+            found = pattern.fullmatch(text)
+            if found is not None:
+                self._take(rule, found.groupdict())
+                return
+
+    def _take(self, rule: Rule, found: dict[str, bytes | None]) -> None:
+        phase = rule.phase or (found.get("phase") or b"").decode("utf-8", "replace")
+        phase = self._names.get(phase, phase) or self._phase
+        begins = phase != self._phase
+        counted = counts(rule, found)
+        if counted is None:
+            if begins and "current" not in found and "percent" not in found:  # it says no more than that a phase begins
+                self._phase = phase
+                if self._steps is not None or self._newest is not None:
+                    self._newest = Sample(0, None, rule.unit, phase)
+            return
+        current, total = counted
+        old = self._newest
+        if not begins and old is not None and (total, rule.unit) == (old.total, old.unit) and current < old.current:
+            return
+        self._phase = phase
+        self._newest = Sample(current, total, rule.unit, phase)
+
+    def sample(self) -> Sample | None:
+        """What the newest record says; None before there is one."""
+        new = self._newest
+        if new is None:
+            return None
+        activity = self._said + self._activity.look()
+        total = new.total
+        if self._total is not None and new.unit is Unit.BYTES and self._steps is None:
+            total = self._total
+        sample = Sample(new.current, total, new.unit, new.phase, self._source, self._bound, activity)
+        if self._steps is None:
+            return sample
+        step = self._steps.plan.get(new.phase)
+        self._step = step or self._step
+        if self._step is None:
+            return None
+        told = self._steps.of(Sample(new.current if step else 0, total), self._step)
+        return replace(told, source=self._source, bound=self._bound, activity=activity)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def counts(rule: Rule, found: Mapping[str, bytes | None]) -> tuple[int, int | None] | None:
+    """(current, total) of what a rule found; None for what is no count."""
+    percent, current, total = found.get("percent"), found.get("current"), found.get("total")
+    try:
+        if percent is not None:
+            share = float(percent.replace(b",", b"."))
+            return (int(share / 100 * WHOLE), WHOLE) if 0 <= share <= 100 else None
+        if current is None:
+            return None
+        done = number(current) * rule.scale
+        whole = rule.total if total is None else number(total) * rule.scale
+    except ValueError:
+        return None
+    if whole is not None and (whole <= 0 or done > whole):
+        return None
+    return done, whole
+
+
+def number(text: bytes) -> int:
+    """A count, as programs write one; ValueError for what is none."""
+    digits = text.replace(b",", b"").replace(b"_", b"")
+    if not digits.isdigit() or len(digits) > DIGITS:
+        raise ValueError("not a count")
+    return int(digits)
+
+
+# --- patterns
+
+
+def check_pattern(pattern: bytes) -> None:
+    """Raise ValueError for a pattern that may take for ever on some line of `LONGEST` bytes.
+
+    That is one that repeats what repeats (``(a+)+``), or has many parts that take almost any text (``.*x.*y.*``). Possessive ones
+    (``a++``, ``(?>…)``) never go back, and may stand anywhere.
+    """
+    from re import _parser  # type: ignore[attr-defined] # the only place where a pattern can be looked into
+
+    if wide(_parser.parse(pattern), inside=False) > MOST_WIDE:
+        raise ValueError(
+            f"{pattern!r} may take too long: it has more than {MOST_WIDE} parts like .*; say what they may hold"
+        )
+
+
+def wide(parsed: Iterable[tuple[Any, Any]], *, inside: bool) -> int:
+    """How many repeats there are that take almost any text. ValueError for one within another."""
+    found = 0
+    for code, argument in parsed:
+        kind = str(code)
+        if kind in ("MAX_REPEAT", "MIN_REPEAT"):
+            _, most, body = argument
+            many = most > DIGITS
+            if many and inside:
+                raise ValueError("a pattern that repeats what repeats may take for ever: make the inner one possessive")
+            found += wide(body, inside=inside or most > 1)
+            found += many and any(takes_any(part) for part in body)
+        elif kind in ("ATOMIC_GROUP", "POSSESSIVE_REPEAT"):
+            inner = argument if kind == "ATOMIC_GROUP" else argument[2]
+            found += wide(inner, inside=False)
+        elif kind == "SUBPATTERN":
+            found += wide(argument[3], inside=inside)
+        elif kind == "BRANCH":
+            found += sum(wide(branch, inside=inside) for branch in argument[1])
+        elif kind in ("ASSERT", "ASSERT_NOT"):
+            found += wide(argument[1], inside=inside)
+    return found
+
+
+def takes_any(part: tuple[Any, Any]) -> bool:
+    """Whether this part takes almost any byte."""
+    kind = str(part[0])
+    if kind == "IN":
+        inner = str(part[1][0][0])
+        return inner == "NEGATE" or any(
+            "NOT_" in str(category) for code, category in part[1] if str(code) == "CATEGORY"
+        )
+    return kind in ("ANY", "NOT_LITERAL")
