@@ -49,7 +49,7 @@ def test_an_address_is_read_and_said_again(text: str, address: Unix | Ssh) -> No
     ],
 )  # fmt: skip
 def test_what_is_no_address_is_refused_with_what_to_type(text: str) -> None:
-    with pytest.raises(UsageError, match="like|port is") as raised:
+    with pytest.raises(UsageError, match=r"like|port is") as raised:
         parse_address(text)
     assert "\n" not in str(raised.value)
 
