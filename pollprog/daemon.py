@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import resource
 import signal
 from contextlib import ExitStack
 from functools import partial
@@ -76,6 +77,8 @@ RAISED = (
     errors.CommandNotFound, errors.CommandNotExecutable, errors.ProcessError, errors.NoSuchJob, errors.JobExists, errors.JobOver,
     errors.TooBusy, errors.OperationError, errors.InternalError,
 )  # fmt: skip
+DESCRIPTORS = 1 << 16
+"""As many as the limits of a configuration may come to; who may have more needs no more."""
 WORDS = 5.0
 """Seconds at the end in which those who wait for a reply can be given it."""
 PAGE = 1 << 19
@@ -416,6 +419,7 @@ def main(
     `again`: reads the configuration once more, when somebody asks for it; else the file is read. `idle`: as for `Daemon.run`.
     """
     logging.basicConfig(format="pollprog: %(message)s", level=logging.INFO)
+    raise_limit()
     reading = again or partial(load, None if configuration.path in ("", default_path()) else configuration.path)
     with ExitStack() as stack:
         listeners, connected = handed_over(os.environ)
@@ -426,3 +430,11 @@ def main(
         if not listeners and not connected:
             listeners, place = [stack.enter_context(listening(path))], path
         trio.run(partial(daemon.run, listeners, connected, idle=idle, notifies=notifies, place=place))
+
+
+def raise_limit() -> None:
+    """Take as many descriptors as we may: each connection has one, and each job several."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, DESCRIPTORS)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pollprog import signals
@@ -22,7 +23,8 @@ def daemon(arguments: argparse.Namespace) -> int:
     from pollprog.addresses import default_path
     from pollprog.daemon import main
 
-    main(configuration_of(arguments), arguments.socket or default_path(), idle=arguments.idle)
+    again = partial(configuration_of, arguments)  # what is typed stands, whatever the file says later
+    main(again(), arguments.socket or default_path(), again, idle=arguments.idle)
     return 0
 
 

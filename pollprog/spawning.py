@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Spawned", "spawn"]
 
+DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
+"""How many descriptors a command may have: as many as we might when we were started, whatever we need ourselves."""
 TAIL = 4096
 """Bytes of what a command printed that are kept for people to read."""
 KEPT = 1 << 20
@@ -240,10 +243,14 @@ def run_program(
     argv: Sequence[str], directory: str, environment: Mapping[str, str], streams: Mapping[str, int]
 ) -> subprocess.Popen[bytes]:
     """Start this very program. Our descriptors are not inherited."""
-    return subprocess.Popen(
+    started = subprocess.Popen(
         list(argv), cwd=directory, env=dict(environment), start_new_session=True,
         stdin=streams["stdin"], stdout=streams["stdout"], stderr=streams["stderr"],
     )  # fmt: skip
+    if resource.getrlimit(resource.RLIMIT_NOFILE) != DESCRIPTORS:
+        with suppress(OSError):  # it has ended already
+            resource.prlimit(started.pid, resource.RLIMIT_NOFILE, DESCRIPTORS)
+    return started
 
 
 def is_about(error: OSError, directory: str, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -780,3 +781,17 @@ def test_a_daemon_that_is_given_a_connection_ends_with_it_and_not_before_what_wa
         line.close()
         assert process.wait(PATIENCE) == 0
         assert (tmp_path / "said").read_text() == "done\n"
+
+
+def test_a_daemon_may_have_many_descriptors_and_its_commands_as_many_as_they_would_have(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+    try:
+        with door(tmp_path) as one:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            limits = Path(f"/proc/{one.process.pid}/limits").read_text()
+            assert int(limits.split("Max open files")[1].split()[0]) > 512
+            ran = one.call("Run", argv=["sh", "-c", "sleep 0.2; ulimit -Sn"])
+            assert ran["result"]["output"] == "512\n"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
