@@ -4,7 +4,8 @@
 are one end of a socket pair, so a client has a plain stream, as on this machine. The rules:
 
 1. Closing that end ends the ssh. So does the end of this process, as long as it can do anything about it.
-2. Ctrl-C is for us, not for ssh: it would take away the link over which the work is cancelled. It finds SIGINT and SIGQUIT blocked.
+2. Ctrl-C is for us, not for ssh: it would take away the link while the work is being cancelled. So it finds SIGINT and SIGQUIT
+   ignored, and leaves them so; as does what it starts, a ProxyCommand in a shell included, which blocked signals would not be for.
 3. ssh may ask for a passphrase where somebody sits at a terminal, and nowhere else. What it says on standard error is kept, and told
    as the reason, in one line, when nothing comes of it.
 4. A link counts once the far side has said who it is: before that, whatever fails is told as what it is.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import os
 import select
 import shlex
+import shutil
 import signal
 import socket
 import threading
@@ -45,7 +47,8 @@ OPTIONS = (
     "-o", "ClearAllForwardings=yes", "-o", "RemoteCommand=none",    # what the user's configuration says for logins
     "-o", "ControlMaster=no",                                       # others would lose their link with ours; to use theirs is fine
 )  # fmt: skip
-BLOCKED = {signal.SIGINT, signal.SIGQUIT}
+DEAF = ("/bin/sh", "-c", 'trap "" INT QUIT; exec "$@"', "sh")
+"""Runs a command that ignores them."""
 MOMENT = 2.0
 """Seconds until an ssh that was told to end is killed, and for which its reason is waited for."""
 LINES, LONGEST = 10, 300
@@ -190,26 +193,22 @@ class Process:
 
 def started(address: Ssh, words: list[str], stream: int) -> Process:
     """Run this, with a socket as its standard input and output."""
+    if shutil.which(words[0]) is None:
+        text = f"{words[0]}: command not found; the way to {address} needs it (in Debian: apt install openssh-client)"
+        raise Unreachable(text, address=str(address))
     reader, writer = os.pipe()
     try:
-        pid = os.posix_spawnp(
-            words[0],
-            words,
+        pid = os.posix_spawn(
+            DEAF[0],
+            [*DEAF, *words],
             os.environ,
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, ours, theirs) for ours, theirs in ((stream, 0), (stream, 1), (writer, 2))
-            ],
-            setsigmask=BLOCKED,
+            file_actions=[(os.POSIX_SPAWN_DUP2, *pair) for pair in ((stream, 0), (stream, 1), (writer, 2))],
+            setsigmask=[],
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
         )
     except OSError as error:
         os.close(reader)
-        if isinstance(error, FileNotFoundError):
-            text = (
-                f"{words[0]}: command not found; the way to {address} needs it (in Debian: apt install openssh-client)"
-            )
-        else:
-            text = f"{words[0]}: cannot be run: {error.strerror}"
+        text = f"{address}: no way there: {DEAF[0]}: {error.strerror}"
         raise Unreachable(text, address=str(address)) from error
     finally:
         os.close(writer)

@@ -22,6 +22,7 @@ from pollprog.errors import Cancelled, ConnectionLost, Unreachable, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 pytestmark = pytest.mark.tool("sshd", "ssh", "ssh-keygen")
 
@@ -46,7 +47,7 @@ def asked(far: FarSide, *words: str, **options: object) -> subprocess.CompletedP
     return pollprog(words[0], "--connect", far.address, *words[1:], **{"env": far.environment, **options})
 
 
-def calling(far: FarSide, *words: str) -> object:
+def calling(far: FarSide, *words: str) -> AbstractContextManager[subprocess.Popen[str]]:
     """A client that runs."""
     return started(words[0], "--connect", far.address, *words[1:], env=far.environment)
 
@@ -257,6 +258,19 @@ def test_a_link_that_is_cut_neither_ends_the_work_nor_repeats_it(far: FarSide, t
         out, _ = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (0, "done\n")
     assert (tmp_path / "begun").read_text() == "x\n"
+
+
+def test_a_link_on_which_nothing_comes_through_any_more_is_noticed(other: FarSide, tmp_path: Path) -> None:
+    quick = "-o ServerAliveInterval=1 -o ServerAliveCountMax=1"  # what is said first holds
+    other.environment["POLLPROG_SSH"] += f" {quick}"
+    with calling(other, *waiting(tmp_path)) as process:
+        wait((tmp_path / "begun").exists)
+        for pid in other.sessions():
+            os.kill(pid, signal.SIGSTOP)
+        assert "not responding" in read_until(process, "is back")
+        (tmp_path / "go").touch()
+        out, _ = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (0, "done\n")
 
 
 def test_what_ended_while_the_link_was_down_is_told(other: FarSide, tmp_path: Path) -> None:
