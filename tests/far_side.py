@@ -126,9 +126,10 @@ class FarSide:
 
     def close(self) -> None:
         """End it, and all that it has started."""
+        sessions = below(self.process.pid)
         self.process.terminate()
         self.process.wait(PATIENCE)
-        for pid in [*self.processes()]:
+        for pid in [*sessions, *self.processes()]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
