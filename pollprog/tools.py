@@ -23,6 +23,8 @@ __all__ = ["PROBES", "TOOLS", "candidates", "find", "load", "program_names"]
 OURS = {
     "dd": "dd",
     "e2fsck": "e2fsck fsck.ext2 fsck.ext3 fsck.ext4",
+    "rsync": "rsync",
+    "xz": "xz unxz xzcat lzma unlzma lzcat",
 }
 """Each tool: the name of its module in `pollprog.probes`, and the programs that it knows."""
 TOOLS = {program: f"pollprog.probes.{name}" for name, programs in OURS.items() for program in programs.split()}

@@ -26,6 +26,7 @@ PACKAGES = {
     "losetup": "mount",
     "make": "make",
     "mkfs.ext4": "e2fsprogs",
+    "mke2fs": "e2fsprogs",
     "mount": "mount",
     "nice": "coreutils",
     "nohup": "coreutils",

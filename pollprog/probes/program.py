@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pollprog.launch import Command
     from pollprog.probes import Probe, Target
 
-__all__ = ["Program", "can_hear", "has_option", "holds"]
+__all__ = ["Program", "Whole", "can_hear", "has_option", "holds"]
 
 LARGEST = 64 << 20
 """Bytes of the largest program that is searched for a word."""
@@ -89,3 +89,15 @@ def holds(command: Command, *words: bytes) -> bool:
 def can_hear(*streams: int) -> bool:
     """Whether all these streams may be heard (`pollprog.launch.claimable`), and none is a terminal, where a program behaves otherwise."""
     return all(claimable(stream) and not os.isatty(stream) for stream in streams)
+
+
+class Whole:
+    """Passes everything on: for a stream that is only listened to (a `pollprog.launch.Filter`)."""
+
+    def passing(self, data: bytes) -> bytes:
+        """All of it."""
+        return data
+
+    def end(self) -> bytes:
+        """Nothing is left."""
+        return b""

@@ -1,0 +1,55 @@
+"""``rsync``: what it says with ``--info=progress2``, which is added where it can be taken out again; else evidence speaks.
+
+``run`` adds it if rsync's standard output and standard error are pipes or the like (``| tee log``, ``2>log``), no file that the output
+goes to and no terminal, and nothing typed is about what rsync prints of its progress. Where you gave ``--info=progress2``, ``--progress`` or ``-P`` yourself, that
+is listened to, and all of it passed on. While rsync still looks for files (``ir-chk``) it knows no total. What it need not
+transfer does not count, so the percentage is the least that may be true. ``attach`` sends nothing, unless you say ``--probe rsync``:
+then SIGVTALRM, which has it print one line of progress on its own standard output; never SIGUSR1, which ends it.
+"""
+
+from __future__ import annotations
+
+from pollprog.probes.program import Program, can_hear, has_option, holds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pollprog.launch import Command
+    from pollprog.probes import Target
+    from pollprog.probes.rsync_probe import RsyncProbe
+
+__all__ = ["TOOL"]
+
+UNSAFE = ("--server", "--daemon", "--list-only", "--quiet", "--stderr", "--msgs2stderr", "--out-format", "--log-format")
+"""Who is given one of these prints nothing, prints to another place, or may print what looks like progress."""
+PROGRESS = ("--progress", "--info", "--no-progress")
+
+
+class Rsync(Program):
+    """Knows rsync."""
+
+    name = "rsync"
+
+    def prepare(self, command: Command) -> Command:
+        """The same with ``--info=progress2``, and filters that take out what that adds; or heard as it is."""
+        if has_option(command.argv, "q", UNSAFE):
+            return command
+        if has_option(command.argv, "P", PROGRESS):
+            from pollprog.probes.program import Whole
+
+            return command.claiming(1, Whole()) if can_hear(1) else command
+        if not can_hear(1, 2) or not holds(command, b"PROGRESS", b"total transfer progress"):
+            return command
+        from pollprog.probes.rsync_lines import filters
+
+        output, errors = filters()
+        words = (command.argv[0], "--info=progress2", *command.argv[1:])
+        return command.with_words(words).claiming(1, output).claiming(2, errors)
+
+    def probe(self, target: Target) -> RsyncProbe:
+        """How to measure it."""
+        from pollprog.probes.rsync_probe import RsyncProbe
+
+        return RsyncProbe(target)
+
+
+TOOL = Rsync()
