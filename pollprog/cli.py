@@ -167,8 +167,7 @@ def heard(command: Command) -> Command:
 
 def named_tool(probe: str | None) -> Tool | None:
     """The tool that ``--probe`` names, which then prepares the command whoever starts its program."""
-    name = (probe or "").partition(":")[0]
-    return tools.load(name) if name in tools.TOOLS else None
+    return None if probe is None else tools.named(probe.partition(":")[0])
 
 
 def wait_a_moment(launched: Launched, held: Held, moment: float = MOMENT) -> Ended | None:

@@ -1,6 +1,7 @@
-"""Which programs have a plugin of ours, and how one is found: by the program's name, importing only the match.
+"""Which programs have a plugin, and how one is found: by the program's name, importing only the match.
 
-This is on the path to a command's start, so nothing here imports a plugin that is not asked for.
+This is on the path to a command's start, so nothing here imports a plugin that is not asked for; and strangers' plugins, which have to
+be looked for, are found by `offers`, once the command runs, or by a name that is none of ours.
 """
 
 from __future__ import annotations
@@ -8,17 +9,18 @@ from __future__ import annotations
 import importlib
 import os
 import re
+from functools import partial
 
 from pollprog.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pollprog.launch import Command
     from pollprog.probes import Tool
 
-__all__ = ["PROBES", "TOOLS", "candidates", "find", "load", "program_names"]
+__all__ = ["OURS", "PROBES", "TOOLS", "candidates", "check", "find", "load", "named", "offers", "program_names"]
 
 OURS = {
     "dd": "dd",
@@ -76,9 +78,45 @@ def find(command: Command) -> Tool | None:
     return None
 
 
+def offers(command: Command) -> list[tuple[str, Callable[[], Tool]]]:
+    """What to call each tool that this command may be for, and what loads it: strangers' before ours."""
+    from pollprog import strangers
+
+    found = strangers.find()
+    places = dict.fromkeys(found[name] for name in program_names(command) if name in found)
+    theirs = [(place, partial(strangers.load, place)) for place in places]
+    return [*theirs, *((name, partial(load, name)) for name in candidates(command))]
+
+
+def named(name: str) -> Tool | None:
+    """The tool that ``--probe`` names, a stranger's too; None if that is no tool. Raises what its import raises."""
+    if name in TOOLS and name in PROBES:
+        return load(name)
+    place = None if name in PROBES else stranger(name)
+    if place is None:
+        return None
+    from pollprog import strangers
+
+    return strangers.load(place)
+
+
+def is_tool(name: str) -> bool:
+    """Whether the probe of this name is a tool's, for a program that has to be found in the tree first."""
+    return name in TOOLS if name in PROBES else stranger(name) is not None
+
+
+def stranger(name: str) -> str | None:
+    """Where the tool of another package is that is called so; None if there is none."""
+    from pollprog import strangers
+
+    return strangers.find().get(name)
+
+
 def check(named: str) -> None:
-    """Raise UsageError, with what to type instead, for what is no ``NAME[:ARGUMENT]`` of a probe of ours."""
+    """Raise UsageError, with what to type instead, for what is no ``NAME[:ARGUMENT]`` of a probe."""
     name, colon, argument = named.partition(":")
+    if name not in PROBES and not colon and stranger(name) is not None:
+        return
     if name not in PROBES:
         raise UsageError(f"there is no probe {name!r}; there are: {', '.join(sorted(PROBES))}")
     if not re.fullmatch(ARGUMENTS[name], colon + argument, re.DOTALL):

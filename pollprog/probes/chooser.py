@@ -106,6 +106,8 @@ class Chooser:
         self.at = ""
         """The name of the probe that is being looked at: whom to blame if this look does not return."""
         self._known: dict[tuple[int, int, str], Tool | None] = {}
+        self._labels: dict[int, str] = {}
+        """What the log calls each tool: strangers' by where they are, as they may have the names of ours."""
         self._probes: dict[Identity, tuple[Process, Probe]] = {}
         self._evidence: Evidence | None = None
         self._speaking: tuple[str, Probe, Surveys | None] | None = None
@@ -273,7 +275,7 @@ class Chooser:
         if self._named is not None and self._has_named():
             root = self._tree.root
             name = self._named.partition(":")[0]
-            process, called = (root, "") if name not in tools.TOOLS else self._find(name)
+            process, called = self._find(name) if tools.is_tool(name) else (root, "")
             if process is not None:
                 target = self._target(process, signals=True)
                 identity = self._named, process.pid, process.start, called
@@ -282,15 +284,21 @@ class Chooser:
         self._present = self._tree.look()
         for process, told in self._present:
             tool = self._tool_for(process, told.name)
-            if tool is not None and tool.name not in self.excluded:
-                identity = tool.name, process.pid, process.start, told.name
+            label = "" if tool is None else self._labels.get(id(tool), tool.name)
+            if tool is not None and label not in self.excluded:
+                identity = label, process.pid, process.start, told.name
                 yield identity, process, partial(tool.probe, self._target(process))
 
     def _find(self, name: str) -> tuple[Process | None, str]:
         """The first process of the tree that the tool of this name knows, and what that is called."""
+        tool = self._guarded(name, partial(tools.named, name))
+        if tool is None:
+            return None, ""
         for process, told in self._tree.look():
-            tool = self._tool_for(process, told.name)
-            if tool is not None and tool.name == name:
+            words = process.argv()
+            command = Command(words, executable=process.link("exe") or None)
+            knows = bool(words) and self._guarded(name, partial(tool.recognise, command))
+            if knows:
                 return process, told.name
         return None, ""
 
@@ -307,9 +315,11 @@ class Chooser:
         return self._known[key]
 
     def _recognise(self, command: Command) -> Tool | None:
-        for name in tools.candidates(command):
-            tool = None if name in self.excluded else self._guarded(name, partial(tools.load, name))
+        offers = self._guarded("plugins", partial(tools.offers, command)) or []
+        for name, load in offers:
+            tool = None if name in self.excluded else self._guarded(name, load)
             if tool is not None and self._guarded(name, partial(tool.recognise, command)):
+                self._labels[id(tool)] = name
                 return tool
         return None
 
@@ -366,6 +376,8 @@ def make_probe(named: str, target: Target) -> Probe:
     """The probe that ``--probe NAME[:ARGUMENT]`` means. UsageError says which there are."""
     name, colon, argument = named.partition(":")
     module = tools.PROBES.get(name)
+    if module is None and not colon and (tool := tools.named(name)) is not None:
+        return tool.probe(target)
     if module is None:
         raise UsageError(f"there is no probe {name!r}; there are: {', '.join(sorted(tools.PROBES))}")
     return probe_of(importlib.import_module(module), target, argument if colon else None)

@@ -1,0 +1,74 @@
+"""Plugins that other packages bring: entry points in the group ``pollprog.probes``, under the name of the program that each knows.
+
+The entry points are read from the installed packages' ``entry_points.txt`` without `importlib.metadata`, which takes longer to import than most commands take to start.
+Nobody looks for them before a command starts: only once it runs, and then once. Before, only for a name that stands after ``--probe`` and is none of ours. So what a
+stranger's tool would add to the command line (`prepare`) is added if the user names it, and not otherwise.
+
+A plugin that cannot be imported, or is no tool, costs one line in the log.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from functools import cache
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pollprog.probes import Tool
+
+__all__ = ["find", "load"]
+
+GROUP = "pollprog.probes"
+LARGEST = 1 << 20
+"""Bytes of an ``entry_points.txt`` that are read."""
+
+
+@cache
+def find() -> Mapping[str, str]:
+    """By the name of the program: where its tool is, as ``module:attribute``. Of several the first on the path counts."""
+    found: dict[str, str] = {}
+    for folder in dict.fromkeys(sys.path):
+        try:
+            names = sorted(os.listdir(folder or "."))
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith((".dist-info", ".egg-info")):
+                for program, place in entries(os.path.join(folder, name, "entry_points.txt")):
+                    found.setdefault(program, place)
+    return found
+
+
+def entries(path: str) -> Iterator[tuple[str, str]]:
+    """(name, place) of each entry point of our group in one file, which need not be there."""
+    try:
+        with open(path, "rb") as file:
+            text = file.read(LARGEST).decode("utf-8", "replace")
+    except OSError:
+        return
+    if GROUP not in text:
+        return
+    group = ""
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("["):
+            group = line.strip("[]").strip()
+        elif group == GROUP and "=" in line and not line.startswith(("#", ";")):
+            name, _, place = line.partition("=")
+            yield name.strip(), place.partition("[")[0].strip()
+
+
+def load(place: str) -> Tool:
+    """The tool that is there. Raises whatever its import raises, and TypeError for what is no tool."""
+    module, _, attribute = place.partition(":")
+    found: object = importlib.import_module(module)
+    for name in (attribute or "TOOL").split("."):
+        found = getattr(found, name)
+    if not isinstance(getattr(found, "name", None), str) or not all(
+        callable(getattr(found, method, None)) for method in ("recognise", "prepare", "probe")
+    ):
+        raise TypeError(f"{place} is no tool: it lacks a name, or recognise, prepare or probe")
+    return found  # type: ignore[return-value] # which has just been seen
