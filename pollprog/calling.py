@@ -57,6 +57,7 @@ __all__ = [
     "list_operations",
     "new_job",
     "persist",
+    "run",
     "show_result",
     "shown",
     "submit",
@@ -112,9 +113,20 @@ class Asker:
 # --- one call
 
 
+def run(function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+    """What `function` returns, run by trio; an error that a nursery has wrapped is raised as it was."""
+    try:
+        return trio.run(function, *arguments)
+    except ExceptionGroup as group:
+        error: Exception = group
+        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from None
+
+
 def call(asker: Asker, method: str, words: Sequence[str], rest: Sequence[str] | None, held: Held) -> int:
     """``pollprog call``: the exit status."""
-    return trio.run(partial(_call, asker, method, words, rest, held))
+    return run(partial(_call, asker, method, words, rest, held))
 
 
 async def _call(asker: Asker, method: str, words: Sequence[str], rest: Sequence[str] | None, held: Held) -> int:

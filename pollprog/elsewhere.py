@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from pollprog.calling import interruptible, new_job, persist, shown, work_of
+from pollprog.calling import interruptible, new_job, persist, run, shown, work_of
 from pollprog.client import open_client
 from pollprog.ending import exit_code
 from pollprog.errors import MethodNotFound, PollprogError, UsageError
@@ -34,7 +34,7 @@ def attach(asker: Asker, pids: Sequence[int], held: Held) -> int:
     """``pollprog attach --connect``: the exit status of the process."""
     if len(pids) != 1:
         raise UsageError("attach --connect shows one process: name one PID")
-    return trio.run(_attach, asker, pids[0], held)
+    return run(_attach, asker, pids[0], held)
 
 
 async def _attach(asker: Asker, pid: int, held: Held) -> int:
@@ -47,7 +47,7 @@ async def _attach(asker: Asker, pid: int, held: Held) -> int:
 
 def top(asker: Asker, held: Held) -> int:
     """``pollprog top --connect``: the exit status."""
-    return trio.run(_top, asker, held)
+    return run(_top, asker, held)
 
 
 async def _top(asker: Asker, held: Held) -> int:

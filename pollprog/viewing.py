@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from pollprog import wording
-from pollprog.calling import Asker, Followed, interruptible, persist, show_result, shown, text
+from pollprog.calling import Asker, Followed, interruptible, persist, run, show_result, shown, text
 from pollprog.client import open_client
 from pollprog.display import Display
 from pollprog.errors import Cancelled, PollprogError, Unreachable
@@ -96,7 +96,7 @@ async def _order(asker: Asker, method: str, jobs: Sequence[str]) -> int:
 def watch(asker: Asker, job: str | None, held: Held) -> int:
     """``pollprog watch``: one job to its end, and its exit status; or all jobs, until somebody ends it."""
     try:
-        return trio.run(_watch_all, asker, held) if job is None else trio.run(_watch, asker, job, held)
+        return run(_watch_all, asker, held) if job is None else run(_watch, asker, job, held)
     except Cancelled:
         return 130
 
