@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from pollprog.calling import interruptible, new_job, persist, run, shown, work_of
+from pollprog.calling import interruptible, new_job, run, shown
 from pollprog.client import open_client
 from pollprog.ending import exit_code
+from pollprog.errands import persist, work_of
 from pollprog.errors import MethodNotFound, PollprogError, UsageError
 from pollprog.messages import TopReply, status_of
 from pollprog.top import view
@@ -19,8 +20,8 @@ from pollprog.top import view
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pollprog.calling import Asker
     from pollprog.client import Client
+    from pollprog.errands import Asker
     from pollprog.signals import Held
     from pollprog.status import Status
 

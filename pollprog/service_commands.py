@@ -60,9 +60,10 @@ def call(arguments: argparse.Namespace) -> int:
     """``pollprog call``."""
     held = signals.hold(passing=False)
     from pollprog import calling
+    from pollprog.errands import asker_of
     from pollprog.errors import Cancelled
 
-    asker = calling.asker_of(
+    asker = asker_of(
         arguments.connect, progress=arguments.progress, interval=arguments.interval, as_json=arguments.json
     )
     if arguments.method is None:
@@ -79,31 +80,35 @@ def call(arguments: argparse.Namespace) -> int:
 def submit(arguments: argparse.Namespace) -> int:
     """``pollprog submit``."""
     from pollprog import calling
+    from pollprog.errands import asker_of
 
-    asker = calling.asker_of(arguments.connect, as_json=arguments.json)
+    asker = asker_of(arguments.connect, as_json=arguments.json)
     return calling.submit(asker, arguments.method, arguments.values, arguments.rest)
 
 
 def list_jobs(arguments: argparse.Namespace) -> int:
     """``pollprog list``."""
-    from pollprog import calling, viewing
+    from pollprog import viewing
+    from pollprog.errands import asker_of
 
-    return viewing.list_jobs(calling.asker_of(arguments.connect, as_json=arguments.json), arguments.state)
+    return viewing.list_jobs(asker_of(arguments.connect, as_json=arguments.json), arguments.state)
 
 
 def show_job(arguments: argparse.Namespace) -> int:
     """``pollprog show``."""
-    from pollprog import calling, viewing
+    from pollprog import viewing
+    from pollprog.errands import asker_of
 
-    return viewing.show_job(calling.asker_of(arguments.connect, as_json=arguments.json), arguments.job)
+    return viewing.show_job(asker_of(arguments.connect, as_json=arguments.json), arguments.job)
 
 
 def watch(arguments: argparse.Namespace) -> int:
     """``pollprog watch``."""
     held = signals.hold(passing=False)
-    from pollprog import calling, viewing
+    from pollprog import viewing
+    from pollprog.errands import asker_of
 
-    asker = calling.asker_of(
+    asker = asker_of(
         arguments.connect, progress=arguments.progress, interval=arguments.interval, as_json=arguments.json
     )
     status = viewing.watch(asker, arguments.job, held)
@@ -114,40 +119,43 @@ def watch(arguments: argparse.Namespace) -> int:
 
 def order(arguments: argparse.Namespace) -> int:
     """``pollprog cancel``, ``pause``, ``resume``."""
-    from pollprog import calling, viewing
+    from pollprog import viewing
+    from pollprog.errands import asker_of
 
-    asker = calling.asker_of(arguments.connect, as_json=arguments.json)
+    asker = asker_of(arguments.connect, as_json=arguments.json)
     return viewing.order(asker, arguments.command.title(), arguments.jobs)
 
 
 def shell(arguments: argparse.Namespace) -> int:
     """``pollprog shell``."""
-    from pollprog import calling
+    from pollprog.errands import asker_of
     from pollprog.shell import main
 
     progress = "none" if arguments.no_progress_bars else "auto"
-    return main(calling.asker_of(arguments.connect, progress=progress), arguments.file)
+    return main(asker_of(arguments.connect, progress=progress), arguments.file)
 
 
 def attach(arguments: argparse.Namespace) -> int:
     """``pollprog attach --connect``."""
-    from pollprog import calling, elsewhere
+    from pollprog import elsewhere
+    from pollprog.errands import asker_of
     from pollprog.errors import UsageError
 
     for option in ("probe", "total", "progress_fd"):
         if getattr(arguments, option) is not None:
             raise UsageError(f"--{option.replace('_', '-')} does not go with --connect: the daemon there measures")
     held = signals.hold(passing=False)
-    asker = calling.asker_of(arguments.connect, progress=arguments.progress, interval=arguments.interval)
+    asker = asker_of(arguments.connect, progress=arguments.progress, interval=arguments.interval)
     return interrupted(held, lambda: elsewhere.attach(asker, arguments.pids, held))
 
 
 def top(arguments: argparse.Namespace) -> int:
     """``pollprog top --connect``."""
     held = signals.hold(passing=False)
-    from pollprog import calling, elsewhere
+    from pollprog import elsewhere
+    from pollprog.errands import asker_of
 
-    asker = calling.asker_of(arguments.connect, interval=arguments.interval, as_json=arguments.json)
+    asker = asker_of(arguments.connect, interval=arguments.interval, as_json=arguments.json)
     return interrupted(held, lambda: elsewhere.top(asker, held))
 
 

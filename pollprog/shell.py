@@ -25,7 +25,7 @@ from pollprog.output import show
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pollprog.calling import Asker
+    from pollprog.errands import Asker
     from pollprog.messages import OperationMessage
     from pollprog.signals import Held
 

@@ -14,9 +14,10 @@ import msgspec
 import trio
 
 from pollprog import wording
-from pollprog.calling import Asker, Followed, interruptible, persist, run, show_result, shown, text
+from pollprog.calling import interruptible, run, show_result, shown, text
 from pollprog.client import open_client
 from pollprog.display import Display
+from pollprog.errands import Asker, Followed, persist
 from pollprog.errors import Cancelled, PollprogError, Unreachable
 from pollprog.hearing import Hearing, Leaving
 from pollprog.messages import INTERFACE, JobMessage, status_of

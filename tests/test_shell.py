@@ -10,7 +10,7 @@ from services import Daemon
 from terminals import Terminal, pollprog, started
 
 from pollprog.addresses import parse_address
-from pollprog.calling import Asker
+from pollprog.errands import Asker
 from pollprog.errors import UsageError
 from pollprog.shell import Shell, candidates, paths
 from pollprog.signals import Held
