@@ -75,7 +75,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     end = len(argv)
     if argv[:1] == ["run"]:
         end = command_word(argv)
-    elif argv[:1] in (["call"], ["submit"]) and "--" in argv:
+    elif argv[:1] in (["call"], ["submit"], ["probes"], ["record"]) and "--" in argv:
         end = argv.index("--")
     if argv and argv[0] in COMMANDS:
         command = Parser(f"pollprog {argv[0]}", COMMANDS[argv[0]][0])
@@ -149,7 +149,15 @@ def copy(command: argparse.ArgumentParser) -> None:
 
 
 def probes(command: argparse.ArgumentParser) -> None:
+    command.usage = "pollprog probes [NAME], or pollprog probes --explain -- COMMAND [ARGUMENT ...]"
+    command.add_argument("--explain", action="store_true", help="run a command, and print what every probe says of it")
     completed(command.add_argument("name", nargs="?", metavar="NAME", help="one of them, in full"), PROBE_NAMES)
+
+
+def record(command: argparse.ArgumentParser) -> None:
+    command.usage = "pollprog record [-o NAME] -- COMMAND [ARGUMENT ...]"
+    text = "beginning of the files' names (default: the program's name)"
+    completed(command.add_argument("-o", "--output", metavar="NAME", help=text), FILES)
 
 
 def completion(command: argparse.ArgumentParser) -> None:
@@ -245,6 +253,7 @@ COMMANDS = {
     "resume": ("let paused jobs go on", order),
     "shell": ("call operations one after another, with history and completion", shell),
     "probes": ("say what can be recognised, and how each is measured", probes),
+    "record": ("write down what a command does, for a plugin's tests", record),
     "completion": ("print the completion script for your shell", completion),
 }
 """Each command: what it does, and what may be typed behind it."""

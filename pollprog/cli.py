@@ -309,6 +309,12 @@ def list_probes(arguments: argparse.Namespace) -> int:
     """``pollprog probes``."""
     import importlib
 
+    if arguments.rest is not None or arguments.explain:
+        if not (arguments.rest and arguments.explain) or arguments.name:
+            raise UsageError("write pollprog probes --explain -- COMMAND")
+        from pollprog import recording
+
+        return ending.exit_code(recording.explain(arguments.rest))
     names = [arguments.name] if arguments.name else sorted(tools.PROBES)
     for name in names:
         if name not in tools.PROBES:
@@ -316,6 +322,15 @@ def list_probes(arguments: argparse.Namespace) -> int:
         text = (importlib.import_module(tools.PROBES[name]).__doc__ or "").strip().replace("``", "")
         show(f"{text}\n" if arguments.name else f"{name:10} {text.splitlines()[0]}\n")
     return 0
+
+
+def record(arguments: argparse.Namespace) -> int:
+    """``pollprog record``."""
+    if not arguments.rest:
+        raise UsageError("no command to record; as in: pollprog record -- e2fsck -f image")
+    from pollprog import recording
+
+    return ending.exit_code(recording.record(arguments.rest, arguments.output or os.path.basename(arguments.rest[0])))
 
 
 def print_completion(arguments: argparse.Namespace) -> int:
@@ -339,6 +354,7 @@ COMMANDS = {
     "top": show_top,
     "copy": copy,
     "probes": list_probes,
+    "record": record,
     "completion": print_completion,
 } | dict.fromkeys(
     ("daemon", "dial-stdio", "call", "submit", "list", "show", "watch", "cancel", "pause", "resume", "shell"), ask

@@ -37,7 +37,7 @@ UNHEARD = 256
 """Records that wait for somebody who listens; of more, the oldest are let go."""
 QUIET = 0.25
 """Seconds without a word after which a filter may let go of what it holds back."""
-MOST = 1 << 18
+MOST = 1 << 16
 """Of what was written to a status descriptor since the last look, so many bytes are read: the last."""
 KEPT = 1 << 20
 """Bytes of it that were read, and may lie in memory before they are given back."""

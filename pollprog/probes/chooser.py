@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from pollprog import tools
 from pollprog.errors import PollprogError, UsageError
 from pollprog.launch import Command
-from pollprog.probes import Hears, Surveys, Target
+from pollprog.probes import Surveys, Target
 from pollprog.probes.contract import STATUS
 from pollprog.probes.evidence import Evidence
 from pollprog.probes.treesize import survey_tree
@@ -140,7 +140,7 @@ class Chooser:
         """Pass on what the command said to whoever listens; as long as nobody does, the newest of it is kept for who will."""
         heard = False
         for identity, (process, probe) in list(self._probes.items()):
-            if isinstance(probe, Hears) and identity in self._probes:
+            if hasattr(probe, "feed") and identity in self._probes:  # isinstance(probe, Hears) takes 100 times as long
                 heard = True
                 self._guarded(identity[0], partial(probe.feed, stream, record), process)
         if not heard:

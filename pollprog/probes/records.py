@@ -38,6 +38,7 @@ LONGEST = 1024
 """Bytes of a record that are looked at."""
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b[78=>]|[\x00-\x08\x0e-\x1f]")
 """What moves the cursor or sets a colour, and the marks that readline puts around that."""
+CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 DIGITS = 18
 """A count of more digits is none."""
 MOST_WIDE = 2
@@ -97,7 +98,10 @@ class Records:
         if stream not in self._streams:
             return
         self._said += len(record)
-        text = ESCAPES.sub(b"", record[:LONGEST]).rstrip()
+        text = record[:LONGEST]
+        if CONTROL.search(text):
+            text = ESCAPES.sub(b"", text)
+        text = text.rstrip()
         for rule, pattern in self._rules:
             found = pattern.fullmatch(text)
             if found is not None:

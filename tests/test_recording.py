@@ -1,0 +1,126 @@
+"""A run that is recorded, and played again; a run that every probe explains."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from terminals import pollprog, shell
+
+from pollprog.probes.e2fsck import TOOL as E2FSCK
+from pollprog.probes.rsync import TOOL
+from pollprog.probes.testing import FakeProc, Recording, play, unsound, words_of
+from pollprog.process import Process
+from pollprog.status import Sample
+
+SCRIPT = "echo one; echo err >&2; sleep 0.3; printf two; exit 7"
+
+
+def test_a_command_is_recorded_and_gives_what_it_gives_without(tmp_path: Path) -> None:
+    done = pollprog("record", "-o", str(tmp_path / "run"), "--", "sh", "-c", SCRIPT)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "one\ntwo", "err\n")
+    recording = Recording.load(tmp_path / "run")
+    assert recording.argv == ["sh", "-c", SCRIPT]
+    assert recording.output == {1: b"one\ntwo", 2: b"err\n"}
+    assert sorted(piece[1:] for piece in recording.pieces) == [(1, 3), (1, 4), (2, 4)]
+    times = [piece[0] for piece in recording.pieces]
+    assert times == sorted(times)
+    names = {look["Name"] for _, looks in recording.looks for look in looks}
+    assert {"sh", "sleep"} <= names
+    assert b"".join(data for _, stream, data in recording.cut(1) if stream == 1) == b"one\ntwo"
+
+
+@pytest.mark.tool("e2fsck", "mke2fs")
+def test_what_a_tool_adds_is_recorded_too(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(8 << 20)
+    script = f"PATH=$PATH:/sbin:/usr/sbin; mke2fs -q -F {image}; exec pollprog record -o {tmp_path}/run -- e2fsck -fy {image}"
+    assert shell(script).returncode == 0
+    recording = Recording.load(tmp_path / "run")
+    assert recording.argv[1] == "-C"
+    assert play(E2FSCK, recording)[-1].current == 1_000_000
+
+
+def test_nothing_is_written_over(tmp_path: Path) -> None:
+    (tmp_path / "run.stderr").write_text("mine")
+    done = pollprog("record", "-o", str(tmp_path / "run"), "--", "true")
+    assert done.returncode == 1
+    assert done.stderr.startswith("pollprog: ")
+    assert "run.stderr: File exists" in done.stderr
+    assert (tmp_path / "run.stderr").read_text() == "mine"
+
+
+@pytest.mark.parametrize("words", [["record"], ["record", "true"], ["probes", "--explain"], ["probes", "--", "true"]])
+def test_what_cannot_be_meant_is_refused(words: list[str]) -> None:
+    done = pollprog(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_each_probe_has_its_column(tmp_path: Path) -> None:
+    with (tmp_path / "source").open("wb") as file:
+        file.truncate(3 << 20)
+    script = f"exec 3<{tmp_path}/source; dd bs=1M count=1 <&3 of=/dev/null 2>/dev/null; sleep 1; exit 3"
+    done = pollprog("probes", "--explain", "--", "sh", "-c", script)
+    head, *rows = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (3, "")
+    assert head.split() == ["elapsed", "run", "evidence", "fdinfo", "procio"]
+    assert rows
+    assert all(row.lstrip()[0].isdigit() for row in rows)
+
+
+# --- playing
+
+
+def test_a_process_of_a_recording_looks_like_one(tmp_path: Path) -> None:
+    files = {"5": {"path": "/data/a", "pos": 77, "flags": "0100000", "size": 1000, "blk": 0}}
+    proc = FakeProc(str(tmp_path), ["cp", "a b"])
+    proc.show(42, {"Name": "cp", "State": "S (sleeping)", "SigCgt": "0000000000000200", "fd": files}, ticks=9)
+    process = Process(42, root=str(tmp_path))
+    assert process.argv() == ["cp", "a b"]
+    told = process.stat()
+    assert (told.name, told.state, told.ticks) == ("cp", "S", 9)
+    assert process.catches(10)
+    assert not process.catches(11)
+    (file,) = process.files()
+    assert (file.fd, file.position, file.size, file.reads) == (5, 77, 1000, True)
+    proc.show(42, {"Name": "cp", "io": {"rchar": 1, "wchar": 2, "read_bytes": 3, "write_bytes": 4}})
+    assert process.files() == []
+    io = process.io()
+    assert io is not None
+    assert (io.rchar, io.write_bytes) == (1, 4)
+    process.close()
+
+
+def test_words_are_read_as_they_were_typed() -> None:
+    text = "# cwd /data env LC_ALL=C\ne2fsck -f -C 3 'a b' 3>pipe\n# rc=0\n"
+    assert words_of(text) == ["e2fsck", "-f", "-C", "3", "a b"]
+
+
+def test_what_is_not_recognised_is_not_played() -> None:
+    with pytest.raises(AssertionError, match="does not recognise"):
+        play(TOOL, Recording(["cp", "a", "b"]))
+
+
+@pytest.mark.parametrize(
+    ("samples", "wrong"),
+    [
+        ([Sample(1, 2), Sample(2, 2)], ""),
+        ([Sample(3, 2)], "more than there is"),
+        ([Sample(2, 9), Sample(1, 9)], "it falls"),
+        ([Sample(2, 9), Sample(1, 9, phase="next")], ""),
+        ([Sample(2, 9, activity=2), Sample(3, 9, activity=1)], "the activity falls"),
+    ],
+)
+def test_what_no_probe_may_say_is_found(samples: list[Sample], wrong: str) -> None:
+    assert wrong in unsound(samples)
+    assert bool(wrong) == bool(unsound(samples))
+
+
+def test_the_recordings_that_the_tests_have_can_be_read() -> None:
+    folder = Path(__file__).parent / "data" / "recordings"
+    for path in folder.glob("*.cmd"):
+        recording = Recording.load(path.with_suffix(""))
+        assert recording.argv
+        assert json.dumps(recording.looks)
