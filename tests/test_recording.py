@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from terminals import pollprog, shell
 
+from pollprog.probes.contract import STATUS
 from pollprog.probes.e2fsck import TOOL as E2FSCK
 from pollprog.probes.rsync import TOOL
 from pollprog.probes.testing import FakeProc, Recording, play, unsound, words_of
@@ -39,7 +40,8 @@ def test_what_a_tool_adds_is_recorded_too(tmp_path: Path) -> None:
     script = f"PATH=$PATH:/sbin:/usr/sbin; mke2fs -q -F {image}; exec pollprog record -o {tmp_path}/run -- e2fsck -fy {image}"
     assert shell(script).returncode == 0
     recording = Recording.load(tmp_path / "run")
-    assert recording.argv[1] == "-C"
+    assert recording.argv == ["e2fsck", "-fy", str(image)]
+    assert recording.output[STATUS].startswith(b"1 ")
     assert play(E2FSCK, recording)[-1].current == 1_000_000
 
 
