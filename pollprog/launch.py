@@ -41,7 +41,7 @@ if TYPE_CHECKING:
             """What is left to pass on when the stream has ended."""
 
 
-__all__ = ["Command", "Launched", "claimable", "launch", "resolve"]
+__all__ = ["Command", "Launched", "claimable", "launch", "resolve", "status_file"]
 
 INTERPRETERS = (signal.SIGPIPE, signal.SIGXFSZ)
 """What Python ignores for itself."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import resource
 import shutil
@@ -24,8 +25,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from pollprog import tools
 from pollprog.errors import CommandNotExecutable, CommandNotFound, InvalidParameter
-from pollprog.launch import Command, Launched, first_line
+from pollprog.launch import Command, Launched, first_line, status_file
 from pollprog.paths import refusal
 from pollprog.process import Process, ProcessTree
 from pollprog.syscalls import punch_hole
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from pollprog.ending import Ended
 
 __all__ = ["Spawned", "spawn"]
+
+log = logging.getLogger("pollprog")
 
 DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
 """How many descriptors a command may have: as many as we might when we were started, whatever we need ourselves."""
@@ -71,10 +75,12 @@ class Held(Launched):
 class Spawned:
     """A command of a job, with all that descends from it."""
 
-    def __init__(self, command: Command, popen: subprocess.Popen[bytes], printed: IO[bytes]) -> None:
+    def __init__(
+        self, command: Command, popen: subprocess.Popen[bytes], printed: IO[bytes], status: int | None = None
+    ) -> None:
         info = os.fstat(printed.fileno())
-        self.launched = Held(command, popen.pid, {})
-        self.launched.aside = frozenset({(info.st_dev, info.st_ino)})
+        self.launched = Held(command, popen.pid, {}, status)
+        self.launched.aside |= {(info.st_dev, info.st_ino)}
         self._popen = popen
         self._printed = printed
         self._given_back = 0
@@ -180,13 +186,37 @@ def spawn(
     """
     check(argv, directory, environment)
     printed = output_file()
+    status = None
     try:
         stdout = printed.fileno() if output is None else output
-        started = start(argv, directory, environment, stdin=source, stdout=stdout, stderr=printed.fileno())
-        return Spawned(Command(argv), started, printed)
+        words, status = with_status(argv)
+        streams = {
+            "stdin": subprocess.DEVNULL if source is None else source,
+            "stdout": stdout,
+            "stderr": printed.fileno(),
+        }
+        started = start(words, directory, environment, streams, status)
+        return Spawned(Command(argv), started, printed, status)
     except BaseException:
         printed.close()
+        if status is not None:
+            os.close(status)
         raise
+
+
+def with_status(argv: Sequence[str]) -> tuple[Sequence[str], int | None]:
+    """The words of the command, and the status descriptor that its tool wants for it, which these words name; or None.
+
+    Nothing else that a tool may add is added here: what the command prints is for people, and nobody else hears it.
+    """
+    try:
+        tool = tools.find(Command(argv))
+        prepared = Command(argv) if tool is None else tool.prepare(Command(argv))
+        if prepared.status is not None and list(prepared.argv) == list(argv) and (status := status_file()) is not None:
+            return prepared.status(argv, status), status
+    except Exception as error:  # noqa: BLE001 # a plugin may raise anything; its job goes on
+        log.warning("the plugin for %s is left out: %s: %s", argv[0], type(error).__name__, error)
+    return argv, None
 
 
 def check(argv: Sequence[str], directory: str, environment: Mapping[str, str]) -> None:
@@ -213,19 +243,18 @@ def output_file() -> IO[bytes]:
 
 
 def start(
-    argv: Sequence[str], directory: str, environment: Mapping[str, str], *, stdin: int | None, stdout: int, stderr: int
+    argv: Sequence[str], directory: str, environment: Mapping[str, str], streams: Mapping[str, int], status: int | None
 ) -> subprocess.Popen[bytes]:
     """Start it, or /bin/sh on it where the kernel does not know its format; the errors of either, in words."""
-    streams = {"stdin": subprocess.DEVNULL if stdin is None else stdin, "stdout": stdout, "stderr": stderr}
     name = argv[0]
     try:
         try:
-            return run_program(argv, directory, environment, streams)
+            return run_program(argv, directory, environment, streams, status)
         except OSError as error:
             path = found(name, directory, environment)
             if error.errno != errno.ENOEXEC or path is None or b"\0" in first_line(path):
                 raise
-            return run_program(["/bin/sh", path, *argv[1:]], directory, environment, streams)
+            return run_program(["/bin/sh", path, *argv[1:]], directory, environment, streams, status)
     except FileNotFoundError as error:
         if is_about(error, directory, name):
             raise refusal(error, "run a command in", os.fsencode(directory)) from error
@@ -240,12 +269,13 @@ def start(
 
 
 def run_program(
-    argv: Sequence[str], directory: str, environment: Mapping[str, str], streams: Mapping[str, int]
+    argv: Sequence[str], directory: str, environment: Mapping[str, str], streams: Mapping[str, int], status: int | None
 ) -> subprocess.Popen[bytes]:
-    """Start this very program. Our descriptors are not inherited."""
+    """Start this very program. Our descriptors are not inherited, but for its status descriptor."""
     started = subprocess.Popen(
         list(argv), cwd=directory, env=dict(environment), start_new_session=True,
         stdin=streams["stdin"], stdout=streams["stdout"], stderr=streams["stderr"],
+        pass_fds=() if status is None else (status,),
     )  # fmt: skip
     if resource.getrlimit(resource.RLIMIT_NOFILE) != DESCRIPTORS:
         with suppress(OSError):  # it has ended already

@@ -13,6 +13,7 @@ import trio
 from children import PATIENCE, as_nobody, descriptors, wait_until
 from doors import is_alive, pids_in
 
+from pollprog import spawning
 from pollprog.errors import (
     CommandNotExecutable,
     CommandNotFound,
@@ -21,7 +22,7 @@ from pollprog.errors import (
     NotDirectory,
     PermissionDenied,
 )
-from pollprog.spawning import KEPT, TAIL, Spawned, spawn
+from pollprog.spawning import KEPT, TAIL, Spawned, spawn, with_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -276,3 +277,34 @@ def test_a_binary_of_an_unknown_format_does_not_go_to_the_shell(tmp_path: Path) 
     program.chmod(0o755)
     with pytest.raises(CommandNotExecutable):
         spawn([str(program)], directory="/", environment=PLAIN)
+
+
+# --- a status descriptor
+
+
+def test_a_program_that_can_writes_its_status_to_a_descriptor_of_its_own(tmp_path):
+    program = tmp_path / "e2fsck"
+    program.write_text('#!/bin/bash\n[ "$1" = -C ] && echo "1 1 2 image" >&"$2"\nls -l /proc/self/fd; exit 3\n')
+    program.chmod(0o755)
+    spawned = spawn([str(program), "image"], directory="/", environment={"PATH": os.environ["PATH"]})
+    try:
+        wait_until(lambda: spawned.launched.reap() is not None)
+        assert spawned.launched.reap() == (3, None)
+        assert spawned.launched.command.argv[1:] == ("image",)
+        assert os.pread(spawned.launched.status, 100, 0) == b"1 1 2 image\n"
+        assert len(spawned.launched.aside) == 2
+        assert spawned.printed().count("memfd") == 1
+    finally:
+        spawned.close()
+    assert spawned.launched.status is None
+
+
+def test_what_a_tool_would_print_is_not_added_to_what_people_read():
+    assert with_status(["rsync", "a", "b"]) == (["rsync", "a", "b"], None)
+    assert with_status(["dd"]) == (["dd"], None)
+
+
+def test_a_plugin_that_fails_does_not_keep_a_job_from_starting(monkeypatch, caplog):
+    monkeypatch.setattr(spawning.tools, "find", lambda _: 1 / 0)
+    assert with_status(["dd"]) == (["dd"], None)
+    assert "the plugin for dd is left out" in caplog.text
