@@ -1,8 +1,8 @@
 """``pollprog record`` and ``pollprog probes --explain``: what a plugin for a new program is written from.
 
-A recording is the run of a command: what it wrote and when, and twenty times a second what /proc said of each of its processes. The files are
-described in `pollprog.probes.testing`, which plays them back. The streams pass through pipes here, so a program may behave as it does with its output in a
-pipe, not as in a terminal.
+A recording is the run of a command: what it wrote and when, and twenty times a second what /proc said of each of its processes.
+The files are described in `pollprog.probes.testing`, which plays them back. The streams pass through pipes here, so a program
+may behave as it does with its output in a pipe, not as in a terminal.
 
 An explanation is one run under every probe that there is, side by side.
 """

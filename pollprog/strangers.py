@@ -1,8 +1,9 @@
 """Plugins that other packages bring: entry points in the group ``pollprog.probes``, under the name of the program that each knows.
 
-The entry points are read from the installed packages' ``entry_points.txt`` without `importlib.metadata`, which takes longer to import than most commands take to start.
-Nobody looks for them before a command starts: only once it runs, and then once. Before, only for a name that stands after ``--probe`` and is none of ours. So what a
-stranger's tool would add to the command line (`prepare`) is added if the user names it, and not otherwise.
+The entry points are read from the installed packages' ``entry_points.txt`` without `importlib.metadata`, which takes longer to
+import than most commands take to start. Nobody looks for them before a command starts: only once it runs, and then once.
+Before, only for a name that stands after ``--probe`` and is none of ours. So what a stranger's tool would add to the command
+line (`prepare`) is added if the user names it, and not otherwise.
 
 A plugin that cannot be imported, or is no tool, costs one line in the log.
 """

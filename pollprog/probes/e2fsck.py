@@ -1,7 +1,7 @@
 """``e2fsck``: what it writes to a status descriptor (``-C``), pass by pass, under one fraction with the weights that its own bar has.
 
-The descriptor is added by ``run``, in a terminal too, unless ``-C`` was given. Pass 2 of a large file system is quick, and so are 3 and 4;
-where e2fsck begins again from the start, the fraction stands until it has come as far as it was.
+The descriptor is added by ``run``, in a terminal too, unless ``-C`` was given. Pass 2 of a large file system is quick, and so
+are 3 and 4; where e2fsck begins again from the start, the fraction stands until it has come as far as it was.
 """
 
 from __future__ import annotations

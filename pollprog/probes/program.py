@@ -1,10 +1,11 @@
 """What the tools have in common: a program that is known by its name, and is measured by what it says of itself.
 
-A tool is an instance of a `Program`: its names, what it adds to the command line, and the probe. This module is imported before the
-command starts, and so imports what the interpreter has loaded anyhow; a tool imports its building block where it makes its probe.
+A tool is an instance of a `Program`: its names, what it adds to the command line, and the probe. This module is imported before
+the command starts, and so imports what the interpreter has loaded anyhow; a tool imports its building block where it makes its
+probe.
 
-What `prepare` adds changes nothing that the user gets. So: an option of the user's wins (`has_option`); a program that does not know
-an option is not given it (`holds`); and a stream is heard only where the program cannot tell (`can_hear`).
+What `prepare` adds changes nothing that the user gets. So: an option of the user's wins (`has_option`); a program that does not
+know an option is not given it (`holds`); and a stream is heard only where the program cannot tell (`can_hear`).
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """``rsync``: what it says with ``--info=progress2``, which is added where it can be taken out again; else evidence speaks.
 
-``run`` adds it if rsync's standard output and standard error are pipes or the like (``| tee log``, ``2>log``), no file that the output
-goes to and no terminal, and nothing typed is about what rsync prints of its progress. Where you gave ``--info=progress2``, ``--progress`` or ``-P`` yourself, that
-is listened to, and all of it passed on. While rsync still looks for files (``ir-chk``) it knows no total. What it need not
-transfer does not count, so the percentage is the least that may be true. ``attach`` sends nothing, unless you say ``--probe rsync``:
-then SIGVTALRM, which has it print one line of progress on its own standard output; never SIGUSR1, which ends it.
+``run`` adds it if rsync's standard output and standard error are pipes or the like (``| tee log``, ``2>log``), no file that the
+output goes to and no terminal, and nothing typed is about what rsync prints of its progress. Where you gave
+``--info=progress2``, ``--progress`` or ``-P`` yourself, that is listened to, and all of it passed on. While rsync still looks
+for files (``ir-chk``) it knows no total. What it need not transfer does not count, so the percentage is the least that may be
+true. No signal is ever sent: SIGVTALRM has it print a line of progress on its own standard output, where we do not hear it, and
+SIGUSR1 ends it.
 """
 
 from __future__ import annotations

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
-from signal import SIGVTALRM
 from typing import TYPE_CHECKING
 
-from pollprog.probes.asking import command_of
 from pollprog.probes.procio import Activity
 from pollprog.probes.program import has_option
 from pollprog.probes.records import LONGEST, number
-from pollprog.probes.rsync import TOOL
 from pollprog.status import Bound, Sample, Unit
 
 if TYPE_CHECKING:
@@ -30,9 +26,6 @@ class RsyncProbe:
     """How far one rsync is."""
 
     def __init__(self, target: Target) -> None:
-        self._process = target.process
-        self._signals = target.signals and not target.launched
-        self._asked_at = float("-inf")
         self._activity = Activity(target.tree)
         self._said = 0
         argv = target.process.argv()
@@ -82,7 +75,6 @@ class RsyncProbe:
 
     def sample(self) -> Sample | None:
         """What it said last; None before that."""
-        self._ask()
         if self._current is None:
             return None
         activity = self._said + self._activity.look()
@@ -94,17 +86,6 @@ class RsyncProbe:
             total = None
         bound = Bound.LOWER if self._complete else Bound.ESTIMATE
         return Sample(self._current, total, source="rsync", bound=bound, activity=activity)
-
-    def _ask(self) -> None:
-        """Have an rsync that is attached to print a line, if the user said so."""
-        now = time.monotonic()
-        if self._signals and now - self._asked_at >= 1:
-            self._asked_at = now
-            try:
-                if TOOL.recognise(command_of(self._process)) and self._process.catches(SIGVTALRM):
-                    self._process.send(SIGVTALRM)
-            except OSError:
-                pass
 
     def close(self) -> None:
         """Nothing is held."""

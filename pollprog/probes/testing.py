@@ -1,11 +1,11 @@
 """Tests of a tool, without its program: a recording is played to its probe, as fast as it goes.
 
-A recording is what ``pollprog record`` writes: ``NAME.cmd``, the command; ``NAME.stdout``, ``.stderr`` and ``.fd3``, what it wrote
-there, the last one being its status descriptor; ``NAME.proc.jsonl``, what /proc said of each of its processes, and when; and
-``NAME.output.jsonl``, when which bytes were written. The last two need not be there.
+A recording is what ``pollprog record`` writes: ``NAME.cmd``, the command; ``NAME.stdout``, ``.stderr`` and ``.fd3``, what it
+wrote there, the last one being its status descriptor; ``NAME.proc.jsonl``, what /proc said of each of its processes, and when;
+and ``NAME.output.jsonl``, when which bytes were written. The last two need not be there.
 
-`play` gives the samples of a probe, in the same pieces as recorded, or however finely cut. What a probe may say whatever it hears is
-checked on the way: `unsound` says what is wrong.
+`play` gives the samples of a probe, in the same pieces as recorded, or however finely cut. What a probe may say whatever it
+hears is checked on the way: `unsound` says what is wrong.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """``xz``: its own count, which it tells on standard error when it gets SIGUSR1; where it may not be asked, evidence speaks.
 
-It is asked once a second, if ``run`` starts it by name, its standard error is a stream of its own (``2>log``) and no terminal, and
-files are named: of what it reads from a pipe it knows no percentage. The answers are left out of what goes on to the log. What it
-says is right with threads, too, where the position in the input is far ahead of the work. An interrupted read is begun again, so
-a signal shortens nothing.
+It is asked once a second, if ``run`` starts it by name, its standard error is a stream of its own (``2>log``) and no terminal,
+and files are named: of what it reads from a pipe it knows no percentage. The answers are left out of what goes on to the log.
+What it says is right with threads, too, where the position in the input is far ahead of the work. An interrupted read is begun
+again, so a signal shortens nothing.
 """
 
 from __future__ import annotations
