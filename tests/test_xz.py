@@ -7,13 +7,16 @@ import lzma
 import os
 import re
 import shlex
+import subprocess
+import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from terminals import Terminal, shell
+from terminals import ENVIRONMENT, Terminal, shell
 
 from pollprog.launch import Command
 from pollprog.probes import xz as xz_module
@@ -145,18 +148,34 @@ def test_what_it_prints_and_how_it_ends_is_as_without_us(source: Path, words: st
 
 
 @pytest.mark.tool("xz")
-@pytest.mark.parametrize("options", ["-6", "-6 -T2 --block-size=512KiB"])
+@pytest.mark.parametrize("options", ["-0", "-0 -T2 --block-size=512KiB"])
 def test_progress_comes_and_none_of_it_stays_in_the_log(tmp_path: Path, options: str) -> None:
-    (tmp_path / "file").write_bytes(os.urandom(4_000_000))
-    script = f"cd {tmp_path}; pollprog run --progress none --progress-fd 3 --interval 0.1 -- xz {options} -kc file 3>lines 2>err >out"
-    done = shell(script)
-    assert (done.returncode, done.stderr, (tmp_path / "err").read_text()) == (0, "", "")
-    assert lzma.decompress((tmp_path / "out").read_bytes()) == (tmp_path / "file").read_bytes()
-    lines = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
-    told = [line for line in lines[:-1] if line["source"] == "xz"]
-    assert len(told) >= 5
-    assert all(old["fraction"] <= new["fraction"] < 1 for old, new in pairwise(told))
-    assert lines[-1]["fraction"] == 1
+    (tmp_path / "file").write_bytes(os.urandom(6_000_000))
+    reader, writer = os.pipe()
+    words = f"cd {tmp_path}; exec pollprog run --progress none --progress-fd 3 --interval 0.1 -- xz {options} -kc file 3>lines 2>err"
+    packed = b""
+    with subprocess.Popen(["sh", "-c", words], stdout=writer, env=ENVIRONMENT) as running:
+        os.close(writer)
+        while data := os.read(reader, 65536):  # no faster than it takes to be asked now and then
+            packed += data
+            if len(told(tmp_path)) < 5 and running.poll() is None:
+                time.sleep(0.05)
+    os.close(reader)
+    assert (running.returncode, (tmp_path / "err").read_text()) == (0, "")
+    assert lzma.decompress(packed) == (tmp_path / "file").read_bytes()
+    lines = told(tmp_path)
+    assert len(lines) >= 5
+    assert all(old["fraction"] <= new["fraction"] < 1 for old, new in pairwise(lines))
+
+
+def told(folder: Path) -> list[dict[str, Any]]:
+    """What was told on the word of xz itself."""
+    lines = (
+        [json.loads(line) for line in (folder / "lines").read_text().splitlines()]
+        if (folder / "lines").exists()
+        else []
+    )
+    return [line for line in lines if line.get("source") == "xz"]
 
 
 @pytest.mark.tool("xz")
