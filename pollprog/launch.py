@@ -348,10 +348,12 @@ def resolve(name: str) -> str:
     if "/" in name:
         try:
             os.stat(name)
+        except FileNotFoundError as error:
+            raise CommandNotFound(f"{name}: no such file or directory") from error
         except PermissionError as error:
             raise CommandNotExecutable(f"{name}: permission denied on the way there") from error
         except OSError as error:
-            raise CommandNotFound(f"{name}: {(error.strerror or str(error)).lower()}") from error
+            raise CommandNotExecutable(f"{name}: {(error.strerror or str(error)).lower()}") from error
         check_executable(name)
         return name
     refused: CommandNotExecutable | None = None

@@ -268,7 +268,8 @@ def test_a_program_is_found_as_the_shell_finds_it(tmp_path, monkeypatch):
     [
         ("", CommandNotFound, "an empty word names no command"),
         ("./nothing", CommandNotFound, "no such file or directory"),
-        ("/etc/passwd/x", CommandNotFound, "not a directory"),
+        ("/etc/passwd/x", CommandNotExecutable, "not a directory"),
+        (f"./{'x' * 300}", CommandNotExecutable, "file name too long"),
         ("/etc/passwd", CommandNotExecutable, "permission denied; if it is a program"),
         ("/etc", CommandNotExecutable, "is a directory"),
         ("nosuchcommandanywhere", CommandNotFound, "command not found"),
@@ -277,6 +278,14 @@ def test_a_program_is_found_as_the_shell_finds_it(tmp_path, monkeypatch):
 def test_what_is_no_program_is_refused_before_anything_starts(name, error, reason):
     with pytest.raises(error, match=reason):
         launch(Command([name]))
+
+
+@pytest.mark.tool("bash")
+@pytest.mark.parametrize("name", ["./nothing", "/etc/passwd/x", "/etc/passwd", "/etc", f"/tmp/{'x' * 300}"])
+def test_what_cannot_be_run_comes_to_the_exit_status_that_bash_and_env_give_it(name):
+    words = {"bash": ["-c", '"$1"', "bash"], "env": ["--"], "pollprog": ["run", "--"]}
+    done = [shell('"$@"', program, *words[program], name).returncode for program in words]
+    assert done == done[:1] * 3
 
 
 def test_a_folder_that_may_not_be_entered_is_not_taken_for_nothing(tmp_path):
