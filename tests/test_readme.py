@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pollprog import tools, wording
-from pollprog.arguments import parser
+from pollprog.arguments import parse
 from pollprog.status import Bound, State, Status, Unit
 
 REPO = Path(__file__).parent.parent
@@ -35,7 +35,7 @@ def test_each_command_line_of_the_readme_is_understood(line: str) -> None:
     for i, word in enumerate(words):
         if word == "--progress-fd":
             words[i + 1] = "2"
-    arguments = parser().parse_args(words)
+    arguments = parse(words)
     assert arguments.command == words[0]
 
 
