@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -74,6 +75,11 @@ class Display:
             if self.screen is not None:
                 self.screen.close()
             self._errors.close()
+
+    @property
+    def own_files(self) -> frozenset[tuple[int, int]]:
+        """Device and inode of the file that the log goes to, if it goes to one: what grows there is no command's work."""
+        return regular_file(2) if self.mode is terminal.Mode.LOG else frozenset()
 
     def say(self, text: str, *, last: bool = False) -> None:
         """One line of our own, above the bar or in the log; the `last` one is waited for a little. From any thread."""
@@ -158,6 +164,15 @@ def open_screen(*, bottom: bool) -> terminal.Screen | None:
         return None
 
 
+def regular_file(descriptor: int) -> frozenset[tuple[int, int]]:
+    """Device and inode of what the descriptor stands for, if that is a regular file."""
+    try:
+        info = os.fstat(descriptor)
+    except OSError:
+        return frozenset()
+    return frozenset({(info.st_dev, info.st_ino)} if stat.S_ISREG(info.st_mode) else ())
+
+
 class Notes(logging.Handler):
     """Takes what our own parts log to where the user sees it: one line each, without tracebacks."""
 
@@ -188,6 +203,8 @@ class JsonLines:
         self._writer = terminal.LineWriter(descriptor)
         self._interval = interval
         self._turn = trio.Lock()
+        self.own_files = regular_file(descriptor)
+        """Device and inode of the file that the lines go to, if they go to one."""
 
     async def follow(self, channel: Readable) -> None:
         """Write each status; the last one is waited for a little, if the reader is slow."""

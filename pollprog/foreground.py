@@ -70,6 +70,11 @@ class Options:
         return None if self.progress_fd is None else JsonLines(self.progress_fd, self.line_interval)
 
 
+def own_files(display: Display, lines: JsonLines | None) -> frozenset[tuple[int, int]]:
+    """Device and inode of the files into which we write ourselves, though a command may write there too."""
+    return display.own_files | (frozenset() if lines is None else lines.own_files)
+
+
 class Job:
     """One channel, and what its work says of itself."""
 
@@ -99,6 +104,7 @@ async def _run(launched: Launched, held: Held, options: Options) -> Ended:
     lines = options.lines()
     shares = any(os.isatty(stream) for stream in range(3))
     with options.display(shares_terminal=shares) as display:
+        launched.aside |= own_files(display, lines)
         async with trio.open_nursery() as parts:
             parts.start_soon(sampler.run)
             parts.start_soon(Hearing(held, display, lambda info: signals.pass_on(info, launched)).run)
@@ -183,6 +189,7 @@ async def _attach(processes: Sequence[Process], refused: Sequence[str], held: He
                     probe=options.probe,
                     interval=min(options.bar_interval, options.line_interval),
                 )
+                    aside=own_files(display, lines),
                 codes.append(exit_code((outcome.exit, outcome.signal), lost=LOST))
                 job.channel.finish(outcome)
 

@@ -19,6 +19,7 @@ import stat
 import time
 
 from pollprog.errors import CommandNotExecutable, CommandNotFound
+from pollprog.inherited import inherited
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from pollprog.ending import Ended
+    from pollprog.inherited import Before
     from pollprog.streams import Ear
 
     Words = Callable[[Sequence[str], int], Sequence[str]]
@@ -110,9 +112,16 @@ class Command:
 class Launched:
     """A command that was started, and is our child. Until it is reaped, nobody else can have its number."""
 
-    __slots__ = ("_ended", "_pidfd", "aside", "command", "ears", "ends", "pid", "started", "status")
+    __slots__ = ("_ended", "_pidfd", "aside", "before", "command", "ears", "ends", "pid", "started", "status")
 
-    def __init__(self, command: Command, pid: int, ends: Mapping[int, int], status: int | None = None) -> None:
+    def __init__(
+        self,
+        command: Command,
+        pid: int,
+        ends: Mapping[int, int],
+        status: int | None = None,
+        before: Before | None = None,
+    ) -> None:
         self.started = time.monotonic()
         self.command = command
         self.pid = pid
@@ -122,6 +131,8 @@ class Launched:
         """Who reads them, once somebody does."""
         self.aside: frozenset[tuple[int, int]] = frozenset()
         """Device and inode of files that it was given and that are not its work: for what it says."""
+        self.before: Before = before or {}
+        """What stood in the files that it has inherited, before it was started."""
         self.status = status
         """The file that it writes its status to, under the number that it knows, too; or None."""
         if status is not None:
@@ -217,6 +228,7 @@ def launch(command: Command, *, mask: Iterable[int] | None = None) -> Launched:
             os.set_inheritable(status, True)  # noqa: FBT003 # it takes no keyword
         pid = start_program(start, path, command.argv)
         if status is not None:
+    before = inherited()
             os.set_inheritable(status, False)  # noqa: FBT003 # as above
     except BaseException:
         for end in (*ends.values(), *(() if status is None else (status,))):
@@ -225,7 +237,7 @@ def launch(command: Command, *, mask: Iterable[int] | None = None) -> Launched:
     finally:
         for writer in start.streams.values():
             os.close(writer)
-    return Launched(command, pid, ends, status)
+    return Launched(command, pid, ends, status, before)
 
 
 def status_file() -> int | None:

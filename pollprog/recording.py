@@ -191,6 +191,7 @@ async def _explain(launched: Launched) -> Ended:
                         claims=launched.command.claims,
                         ends=launched.ends,
                         aside=launched.aside,
+                        before=launched.before,
                     )
                 )
 

@@ -154,6 +154,7 @@ async def run(
             claims=launched.command.claims,
             ends=launched.ends,
             aside=launched.aside,
+            before=launched.before,
             status=launched.status,
         )
     if not launched.ears:
@@ -185,8 +186,11 @@ async def attach(
     total: int | str | None = None,
     probe: str | None = None,
     interval: float = 1.0,
+    aside: frozenset[tuple[int, int]] = frozenset(),
 ) -> Outcome:
     """Watch a process that is not our child. `ended` is called at its end; the outcome may take a moment longer.
+
+    `aside`: files, by device and inode, that are not its work.
 
     The exit status is the kernel's to tell, once its parent has asked for it (Linux 6.15 and newer); else it is lost. Raises
     ProcessLookupError if the process is gone before anything was seen of it.
@@ -195,7 +199,7 @@ async def attach(
     watch = None
     with suppress(OSError, ValueError):  # it has ended already
         tree = ProcessTree(reopened(process))
-        watch = Watch(tree, sampler, report, interval=interval, total=total, named=probe, launched=False)
+        watch = Watch(tree, sampler, report, interval=interval, total=total, named=probe, launched=False, aside=aside)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tell_stops, partial(is_stopped, process.pid), lambda: False, change)

@@ -409,6 +409,56 @@ def test_our_own_lines_of_log_are_not_the_commands_work(tmp_path: Path) -> None:
     assert {json.loads(line)["current"] for line in told} == {0}
 
 
+# --- where a command that is run shares its files with others
+
+
+def lines_of(folder: Path, line: str) -> list[dict[str, object]]:
+    """Run this line of shell, in which ``$run`` writes its lines of JSON to a file; those lines."""
+    run = f"{sys.executable} -m pollprog run --interval 0.1 --progress-fd 3"
+    subprocess.run(["sh", "-c", f"run='{run}'; {line}"], cwd=folder, check=True)
+    return [json.loads(told) for told in (folder / "lines").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("progress", ["", "--progress log --total 1M", "--progress none"])
+@pytest.mark.parametrize("into", [">log", ">>log"])
+def test_what_stood_in_a_shared_log_and_what_we_write_to_it_is_not_the_commands_work(tmp_path, into, progress) -> None:
+    told = lines_of(tmp_path, f"{{ seq 100000; $run {progress} -- sleep 1.5 3>lines; }} {into} 2>&1")
+    assert len(told) > 1
+    assert {line["current"] for line in told} == {0}
+
+
+def test_the_log_lines_of_a_pollprog_within_are_no_work(tmp_path: Path) -> None:
+    within = f"{sys.executable} -m pollprog run --progress log -- sleep 1.5"
+    told = lines_of(tmp_path, f"$run --progress none -- {within} >log 2>&1 3>lines")
+    assert (tmp_path / "log").stat().st_size > 0
+    assert len(told) > 1
+    assert {line["current"] for line in told} == {0}
+
+
+@pytest.mark.parametrize("shared", ["{{ seq 100000; {}; }} >out", "seq 100000 >out; {} >>out", "seq 9 >out; {} 1<>out"])
+def test_only_what_is_written_to_an_inherited_file_is_counted(tmp_path: Path, shared: str) -> None:
+    command = "$run --progress none -- sh -c 'sleep .2; head -c 3000000 /dev/zero; sleep 1.2' 3>lines"
+    told = lines_of(tmp_path, shared.format(command))
+    assert (told[-1]["current"], told[-1]["total"]) == (3000000, None)
+    assert {(line["source"], line["bound"]) for line in told[:-1]} == {("evidence:output-size", "exact")}
+
+
+def test_a_file_that_is_handed_on_in_the_middle_is_read_from_there(tmp_path: Path) -> None:
+    with (tmp_path / "in").open("wb") as file:
+        file.truncate(3 * MIB)
+    reading = "head -c 1048576 >&2; sleep 1.5"
+    command = f"$run --progress none -- sh -c '{reading}' 3>lines 2>out"
+    told = lines_of(tmp_path, f"{{ dd bs=1M count=1 of=first status=none; {command}; }} <in")
+    assert {(line["current"], line["total"]) for line in told[:-1]} == {(MIB, 2 * MIB)}
+
+
+def test_beside_a_shared_log_a_command_is_told_by_what_it_reads(tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(bytes(4 * MIB))
+    reading = "{ head -c 1048576; sleep 1.5; cat; } <in >out"
+    told = lines_of(tmp_path, f"$run --progress log -- sh -c '{reading}' >log 2>&1 3>lines")
+    assert (told[0]["current"], told[0]["total"]) == (MIB, 4 * MIB)
+
+
 # --- real commands: each look lies between two of our own, by path
 
 

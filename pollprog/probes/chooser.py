@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Protocol, TypeVar
 
+    from pollprog.inherited import Before
     from pollprog.launch import Filter
     from pollprog.probes import Probe, Tool
     from pollprog.process import Process, ProcessTree, Stat
@@ -76,6 +77,7 @@ class Chooser:
     ``--total``: bytes, or a folder whose contents are the total. `status`: what the program writes to its status descriptor, the
     chooser's to close. `named`: what the user typed after ``--probe``. `excluded`:
     the names of probes that are not to be tried (again). `aside`: files, by device and inode, that are not the command's work.
+    `before`: what stood in the files that it has inherited.
     """
 
     def __init__(
@@ -89,10 +91,12 @@ class Chooser:
         ends: Mapping[int, int] | None = None,
         excluded: set[str] | None = None,
         aside: frozenset[tuple[int, int]] = frozenset(),
+        before: Before | None = None,
         status: Written | None = None,
     ) -> None:
         self._tree = tree
         self._aside = aside
+        self._before = before
         self._status = status
         self._unheard: deque[tuple[int, bytes]] = deque(maxlen=UNHEARD)
         """What was said while nobody listened."""
@@ -247,7 +251,7 @@ class Chooser:
         if "evidence" in self.excluded:
             return None
         if self._evidence is None:
-            self._evidence = Evidence(self._tree, total=self._total, aside=self._aside)
+            self._evidence = Evidence(self._tree, total=self._total, aside=self._aside, before=self._before)
         self._evidence.present = self._present
         self._let_speak("evidence", self._evidence)
         return self._try("evidence", self._evidence)

@@ -33,6 +33,7 @@ from pollprog.status import Bound, Sample
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pollprog.inherited import Before
     from pollprog.probes import Target
     from pollprog.probes.seen import Key
     from pollprog.process import Io, OpenFile, Process, ProcessTree, Stat
@@ -46,7 +47,7 @@ SETTLING = 2.0
 SMALLEST = 1 << 16
 """Less than this to read is a script, a list, a configuration: nobody waits for its end."""
 CHATTER = 1 << 20
-"""Less than this, written to no file, is what a command says, and not what it does."""
+"""Less than this, written to no file or to standard error, is what a command says, and not what it does."""
 BUFFER = 4 << 20
 """Bytes by which the output of a copy may be behind its input."""
 DISBELIEF = 4 << 20
@@ -57,14 +58,22 @@ class Evidence:
     """The probe for what nobody recognises.
 
     `total`: what the user says the work amounts to, in bytes. `aside`: files that are not looked at, by device and inode.
+    `before`: what stood in the files that the tree has inherited; work begins there.
     """
 
-    def __init__(self, tree: ProcessTree, *, total: int | None = None, aside: frozenset[Key] = frozenset()) -> None:
+    def __init__(
+        self,
+        tree: ProcessTree,
+        *,
+        total: int | None = None,
+        aside: frozenset[Key] = frozenset(),
+        before: Before | None = None,
+    ) -> None:
         self._tree = tree
         self.present: list[tuple[Process, Stat]] | None = None
         """What somebody has just found in the tree, which the next sample need not look at again then."""
         self._total = total
-        self._files = Files()
+        self._files = Files(before)
         self._seen: dict[Process, tuple[Stat, Io, list[OpenFile]]] = {}
         """What each process was seen with at the last look."""
         self._readers: dict[tuple[int, int], Reader] = {}
@@ -120,10 +129,13 @@ class Evidence:
     def _look(self, process: Process, told: Stat) -> tuple[Stat, Io, list[OpenFile]] | None:
         last = self._seen.get(process)
         if last is not None and last[0] is told:  # it waits: others may have moved its files, and nothing else
-            files = process.again(last[2])
+            files = [self._files.since_start(file) for file in process.again(last[2])]
             return last if files == last[2] else (told, last[1], files)
         io = process.io()
-        return None if io is None else (told, io, [file for file in process.files() if file.key not in self._aside])
+        if io is None:
+            return None
+        files = [file for file in process.files() if file.key not in self._aside]
+        return told, io, [self._files.since_start(file) for file in files]
 
     def _stands(self, before: dict[Process, tuple[Stat, Io, list[OpenFile]]], activity: int) -> bool:
         """Nothing of the tree has moved since the last look, nor can a survey have: what was said holds."""
@@ -226,7 +238,7 @@ class Evidence:
         return Way.POSITION
 
     def _of_output(self, wchar: int, write_bytes: int) -> Sample:
-        written, how = self._files.output()
+        written, how = self._files.output(chatter=CHATTER)
         if written * 8 >= wchar and written:
             return Sample(written, source=how)
         much, how = max((wchar, "wchar"), (write_bytes, "write_bytes"), key=lambda way: way[0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from pollprog.process import block_device_size
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pollprog.inherited import Before
     from pollprog.process import OpenFile, Process
 
 __all__ = ["FileSeen", "Files", "Key", "Reader", "Way"]
@@ -49,6 +50,8 @@ class FileSeen:
     """What is allocated of it grew while its size stood."""
     moved: bool = False
     """Its position moved at some look."""
+    says: bool = False
+    """It is somebody's standard error: a few lines in it are words, and no work."""
     present: bool = True
 
     @property
@@ -71,12 +74,27 @@ class FileSeen:
 
 
 class Files:
-    """Every file that the tree has open."""
+    """Every file that the tree has open. `before`: what stood in those that it has inherited."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: Before | None = None) -> None:
         self.by_key: dict[Key, FileSeen] = {}
         self.closed = 0
         """Bytes written to files that have been closed since."""
+        self._said = 0
+        """The same for what was somebody's standard error."""
+        self._before = before or {}
+
+    def since_start(self, file: OpenFile) -> OpenFile:
+        """The file as if it began where the tree was given it: what stood before that is none of its work."""
+        begins, _, blocks = self._before.get(file.key, (0, 0, 0))
+        if not begins:
+            return file
+        return replace(
+            file,
+            size=max(0, file.size - begins),
+            position=max(0, file.position - begins),
+            blocks=max(0, file.blocks - (blocks if file.writes else min(blocks, begins))),
+        )
 
     def follow(self, present: Iterable[tuple[Process, list[OpenFile]]]) -> None:
         """Take in one look at all processes of the tree."""
@@ -86,31 +104,47 @@ class Files:
             for file in files:
                 self._take(process, file)
         for key in [key for key, seen in self.by_key.items() if not seen.present]:
-            self.closed += self.by_key.pop(key).output[0]
+            seen = self.by_key.pop(key)
+            if seen.says:
+                self._said += seen.output[0]
+            else:
+                self.closed += seen.output[0]
 
     def _take(self, process: Process, file: OpenFile) -> None:
         seen = self.by_key.get(file.key)
         if seen is None:
-            path = process.path(file)
-            size, blocks, position = file.size, file.blocks, file.position
-            seen = self.by_key[file.key] = FileSeen(path, size, blocks, position, size, blocks, position)
-        else:
-            # of several descriptors on one file the furthest counts
-            position = max(file.position, seen.position) if seen.present else file.position
-            seen.grew = seen.grew or file.size > seen.size
-            seen.filled = seen.filled or (file.blocks > seen.blocks and file.size == seen.size)
-            seen.moved = seen.moved or position != seen.position
-            seen.size, seen.blocks, seen.position = file.size, file.blocks, position
+            seen = self.by_key[file.key] = self._first_sight(process, file)
+        # of several descriptors on one file the furthest counts
+        position = max(file.position, seen.position) if seen.present else file.position
+        seen.grew = seen.grew or file.size > seen.size
+        seen.filled = seen.filled or (file.blocks > seen.blocks and file.size == seen.size)
+        seen.moved = seen.moved or position != seen.position
+        seen.size, seen.blocks, seen.position = file.size, file.blocks, position
         seen.present = True
         seen.reads = seen.reads or file.reads
         seen.written = seen.written or file.writes
+        seen.says = seen.says or file.fd == 2
         seen.appends = seen.appends or bool(file.writes and file.flags & os.O_APPEND)
 
-    def output(self) -> tuple[int, str]:
-        """How much the whole tree has written to files, and what says so of the largest."""
-        parts = [seen.output for seen in self.by_key.values()]
-        largest = max(parts, default=(0, ""))
-        return self.closed + sum(part[0] for part in parts), largest[1] or "output-size"
+    def _first_sight(self, process: Process, file: OpenFile) -> FileSeen:
+        """An inherited output is known from before the start, any other file from now on."""
+        size, blocks, position = file.size, file.blocks, file.position
+        if file.writes and file.key in self._before:
+            begins, size, _ = self._before[file.key]
+            size, position = max(0, size - begins), 0
+        return FileSeen(process.path(file), size, blocks, position, size, blocks, position)
+
+    def output(self, *, chatter: int = 0) -> tuple[int, str]:
+        """How much the whole tree has written to files, and what says so of the largest.
+
+        Less than `chatter` on standard error does not count.
+        """
+        done, said, largest = self.closed, self._said, (0, "")
+        for seen in self.by_key.values():
+            part = seen.output
+            done, said = (done, said + part[0]) if seen.says else (done + part[0], said)
+            largest = max(largest, part)
+        return done + (said if said >= chatter else 0), largest[1] or "output-size"
 
 
 class Way(Enum):
