@@ -220,6 +220,7 @@ def launch(command: Command, *, mask: Iterable[int] | None = None) -> Launched:
     start = Start(signal.pthread_sigmask(signal.SIG_BLOCK, ()) if mask is None else mask)
     ends: dict[int, int] = {}
     status = None
+    before = inherited()
     try:
         for stream in command.claims:
             ends[stream], start.streams[stream] = os.pipe()
@@ -228,7 +229,6 @@ def launch(command: Command, *, mask: Iterable[int] | None = None) -> Launched:
             os.set_inheritable(status, True)  # noqa: FBT003 # it takes no keyword
         pid = start_program(start, path, command.argv)
         if status is not None:
-    before = inherited()
             os.set_inheritable(status, False)  # noqa: FBT003 # as above
     except BaseException:
         for end in (*ends.values(), *(() if status is None else (status,))):
