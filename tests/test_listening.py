@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
@@ -192,8 +193,8 @@ def given(*sockets: socket.socket, names: str | None = None, pid: str = "$$", co
     import json
 
     name = f"LISTEN_FDNAMES={names}" if names is not None else ""
-    moves = " ".join(f"{3 + at}<&{sock.fileno() + 20}" for at, sock in enumerate(sockets))
-    copies = [os.dup2(sock.fileno(), sock.fileno() + 20) for sock in sockets]
+    copies = [fcntl.fcntl(sock, fcntl.F_DUPFD, 100) for sock in sockets]  # out of the way of 3 and further on
+    moves = " ".join(f"{3 + at}<&{copy}" for at, copy in enumerate(copies))
     script = f'exec env LISTEN_PID={pid} LISTEN_FDS={count or len(sockets)} {name} "$0" "$@" {moves}'
     try:
         done = subprocess.run(

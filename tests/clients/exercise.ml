@@ -60,6 +60,7 @@ let scenario handle = function
   | "follow" ->
       callback handle (told_progress "progress");
       tried (sum handle);
+      Unix.sleepf 0.5; (* a service that closes has closed by now *)
       tried (sum handle)
   | "wait" ->
       callback handle (fun progress ->
