@@ -188,8 +188,8 @@ async def _attach(processes: Sequence[Process], refused: Sequence[str], held: He
                     total=options.total,
                     probe=options.probe,
                     interval=min(options.bar_interval, options.line_interval),
-                )
                     aside=own_files(display, lines),
+                )
                 codes.append(exit_code((outcome.exit, outcome.signal), lost=LOST))
                 job.channel.finish(outcome)
 
