@@ -178,7 +178,7 @@ def wait_a_moment(launched: Launched, held: Held, moment: float = MOMENT) -> End
         if info is None:
             continue
         signals.pass_on(info, launched)
-        if info.si_signo == signal.SIGTSTP:
+        if signals.is_time_to_stop(info, held, launched):
             signals.stop_ourselves()
     return ended
 

@@ -107,7 +107,8 @@ async def _run(launched: Launched, held: Held, options: Options) -> Ended:
         launched.aside |= own_files(display, lines)
         async with trio.open_nursery() as parts:
             parts.start_soon(sampler.run)
-            parts.start_soon(Hearing(held, display, lambda info: signals.pass_on(info, launched)).run)
+            stops = partial(signals.is_time_to_stop, held=held, launched=launched)
+            parts.start_soon(Hearing(held, display, partial(signals.pass_on, launched=launched), stops=stops).run)
             async with trio.open_nursery() as readers:
                 readers.start_soon(partial(display.follow, name, job.channel, ending=False))
                 if lines is not None:

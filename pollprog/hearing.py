@@ -46,6 +46,7 @@ class Hearing:
     """Hears the held signals in a thread, and acts on them in the trio thread: `act` is called for each.
 
     We stop and go on with the terminal's other users, and what is shown is taken back meanwhile, and the keyboard if we have it.
+    `stops` says of each signal, after `act`, whether we stop now; without it, we stop at SIGTSTP.
     """
 
     def __init__(
@@ -55,10 +56,12 @@ class Hearing:
         act: Callable[[signal.struct_siginfo], object],
         *,
         keyboard: Keyboard | None = None,
+        stops: Callable[[signal.struct_siginfo], bool] = lambda info: info.si_signo == signal.SIGTSTP,
     ) -> None:
         self._held = held
         self._taken: list[Display | Keyboard] = [display] if keyboard is None else [display, keyboard]
         self._act = act
+        self._stops = stops
         self._token = trio.lowlevel.current_trio_token()
         self._over = False
         self._alive = trio.current_time()
@@ -80,7 +83,7 @@ class Hearing:
     def _hear(self) -> None:
         while not self._over:
             info = signals.wait(self._held, 3600)
-            if info is None or info.si_signo == signal.SIGCHLD:
+            if info is None:
                 continue
             try:
                 self._token.run_sync_soon(self._handle, info)
@@ -89,7 +92,7 @@ class Hearing:
 
     def _handle(self, info: signal.struct_siginfo) -> None:
         self._act(info)
-        if info.si_signo == signal.SIGTSTP:
+        if self._stops(info):
             for taken in self._taken:
                 taken.take_back()
             signals.stop_ourselves()

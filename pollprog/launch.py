@@ -176,6 +176,14 @@ class Launched:
         """Whether it stands still: stopped by a signal, or held by a debugger."""
         return is_stopped(self.pid)
 
+    def has_stopped(self) -> bool:
+        """Whether a signal has stopped it, in whatever pid namespace /proc is."""
+        try:
+            told = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False
+        return told is not None
+
     def was_stopped(self) -> bool:
         """Whether it was stopped, and went on, since this was last asked."""
         try:

@@ -6,6 +6,9 @@ passed on, once. The kernel tells who sent a signal, which no Python handler is 
 waited for with sigtimedwait(2). It does not tell a signal to our process from one to the whole group: a command that
 handles what ``kill %1`` sends is told twice.
 
+A command may take Ctrl-Z for itself, or ignore it. So SIGTSTP stops us only once it has stopped the command, of which the
+kernel tells us by SIGCHLD; an editor puts its terminal in order before.
+
 SIGTTIN, SIGTTOU and SIGSTOP stop us as they stop anybody, and we are none the wiser.
 """
 
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +27,7 @@ __all__ = [
     "Held",
     "die_by",
     "hold",
+    "is_time_to_stop",
     "pass_on",
     "pass_on_early",
     "sent_by_terminal",
@@ -37,18 +42,22 @@ JOB_CONTROL = {signal.SIGTTIN, signal.SIGTTOU}
 NOT_HELD = FAULTS | UNCATCHABLE | INTERPRETERS | JOB_CONTROL
 LEAVING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 """What ends a job of our own, or our watching of somebody else's."""
+ANSWER = 5.0
+"""Seconds within which a command that stops does so because of the SIGTSTP that came."""
 
 
 class Held:
     """The signals that are held, and the mask as it was before: what the command is to find."""
 
-    __slots__ = ("interrupted", "mask", "signals")
+    __slots__ = ("interrupted", "mask", "signals", "stop_until")
 
     def __init__(self, signals: set[int], mask: set[signal.Signals]) -> None:
         self.signals = signals
         self.mask = mask
         self.interrupted = False
         """Whether Ctrl-C was typed."""
+        self.stop_until = 0.0
+        """If the command stops before this time, we stop too."""
 
     def release(self) -> None:
         """Let every signal act by itself again, as in a program that knows of none; but for those that have come."""
@@ -106,8 +115,20 @@ def pass_on_early(held: Held, launched: Launched) -> None:
     while (info := wait(held, 0)) is not None:
         if info.si_signo != signal.SIGCHLD:
             launched.send(info.si_signo)
-        if info.si_signo == signal.SIGTSTP:
+        if is_time_to_stop(info, held, launched):
             stop_ourselves()
+
+
+def is_time_to_stop(info: signal.struct_siginfo, held: Held, launched: Launched) -> bool:
+    """Whether the command stands still because of a SIGTSTP, so that we should; asked of each signal, once it is passed on."""
+    if info.si_signo == signal.SIGTSTP:
+        held.stop_until = time.monotonic() + ANSWER
+    elif info.si_signo != signal.SIGCHLD:
+        return False
+    if time.monotonic() >= held.stop_until or not launched.has_stopped():
+        return False
+    held.stop_until = 0.0
+    return True
 
 
 def terminal_is_there() -> bool:

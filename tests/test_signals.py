@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from pollprog import signals
 from pollprog.launch import Command, is_stopped, launch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SENT = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGALRM", "SIGWINCH", "SIGRTMIN", "SIGTERM"]
@@ -133,6 +136,70 @@ def test_a_command_of_somebody_else_cannot_be_told_and_goes_on():
 
 
 # --- what the terminal sends
+
+
+@pytest.mark.tool("bash")
+@pytest.mark.parametrize("progress", ["none", "bar"])
+@pytest.mark.parametrize("how", ["Ctrl-Z", "kill"])
+def test_a_command_that_takes_ctrl_z_for_itself_stops_nobody(tmp_path, terminal, progress, how):
+    counting = Counting(tmp_path / "counted", "SIGTSTP", "SIGRTMIN", "SIGTERM")
+    process = in_shell(terminal, counting.words, progress)
+    pid = counting.wait_started()
+    if progress == "bar":
+        terminal.wait(lambda rows: "0:0" in rows[-1])
+    if how == "Ctrl-Z":
+        terminal.type("\x1a")
+    else:
+        os.kill(process(), signal.SIGTSTP)
+    counting.wait_counted(1)
+    os.kill(process(), signal.SIGRTMIN)  # which is heard after SIGTSTP
+    wait_until(lambda: is_stopped(process()) or len(counting.counted()) > 1)
+    assert counting.counted() == ["SIGTSTP", "SIGRTMIN"]
+    assert not is_stopped(process())
+    os.kill(pid, signal.SIGKILL)
+    terminal.wait(lambda rows: any("status 137" in row for row in rows))
+
+
+@pytest.mark.tool("bash")
+@pytest.mark.parametrize("progress", ["none", "bar"])
+def test_a_command_that_puts_things_in_order_before_it_stops_is_waited_for(terminal, tmp_path, progress):
+    (tmp_path / "tidy.py").write_text(TIDY)
+    process = in_shell(terminal, [sys.executable, "-IS", str(tmp_path / "tidy.py")], progress)
+    terminal.wait(lambda rows: "ready" in rows and (progress == "none" or "0:0" in rows[-1]))
+    terminal.type("\x1a")
+    terminal.wait(lambda rows: any("tidying up" in row for row in rows))
+    assert not is_stopped(process())
+    os.kill(process(), signal.SIGUSR1)
+    terminal.wait(lambda rows: any("Stopped" in row for row in rows))
+    assert is_stopped(process())
+    terminal.type("fg; echo ended $?\n")
+    terminal.wait(lambda rows: any("ended 7" in row for row in rows))
+
+
+TIDY = r"""
+import os, signal, sys
+def stop(*_):
+    os.write(1, b"tidying up\n")
+    signal.sigwait({signal.SIGUSR1})
+    signal.raise_signal(signal.SIGSTOP)
+    os._exit(7)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+signal.signal(signal.SIGTSTP, stop)
+os.write(1, b"ready\n")
+while True:
+    signal.pause()
+"""
+
+
+def in_shell(terminal: Terminal, words: list[str], progress: str) -> Callable[[], int]:
+    """Run it under pollprog from a shell's prompt; what tells pollprog's pid."""
+    shell_ = terminal.bash()
+    with tempfile.NamedTemporaryFile("w", suffix=".sh") as script:
+        script.write(shlex.join(["pollprog", "run", "--progress", progress, "--", *words]))
+        script.flush()
+        terminal.type(f"clear; . {script.name}; echo status $?\n")
+        wait_until(lambda: "pollprog\n" in map(name, session(shell_.pid)))
+    return lambda: next(pid for pid in session(shell_.pid) if name(pid) == "pollprog\n")
 
 
 @pytest.mark.parametrize("progress", ["none", "bar"])
