@@ -6,6 +6,7 @@ With POLLPROG_REQUIRE_TOOLS=1 in the environment it fails instead, so that a mac
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -58,7 +59,7 @@ PACKAGES = {
 }
 """Program to Debian package, where the two have different names or the package is not obvious; others have the same."""
 
-MISSING = pytest.StashKey[set[str]]()
+WANTED = "not installed: "
 
 
 def found(program: str) -> bool:
@@ -71,22 +72,22 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # those two the interpreter ignores itself
         if signal.getsignal(number) is signal.SIG_IGN:  # as nohup leaves them; what we test inherits them
             signal.signal(number, signal.SIG_DFL)
-    config.stash[MISSING] = set()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     missing = [name for mark in item.iter_markers("tool") for name in mark.args if not found(name)]
     if not missing:
         return
-    item.config.stash[MISSING].update(missing)
-    reason = f"not installed: {', '.join(sorted(missing))}"
+    reason = WANTED + ", ".join(sorted(missing))
     if os.environ.get("POLLPROG_REQUIRE_TOOLS") == "1":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    missing = config.stash[MISSING]
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    told = [str(report.longrepr) for kind in ("skipped", "error") for report in terminalreporter.stats.get(kind, [])]
+    named = (re.search(f"{WANTED}([^'\\n]+)", text) for text in told)
+    missing = {name for match in named if match for name in match[1].split(", ")}
     if missing:
         packages = sorted({PACKAGES.get(name, name) for name in missing})
         terminalreporter.section("programs that were missing")
