@@ -24,7 +24,9 @@ __all__ = ["OURS", "PROBES", "TOOLS", "candidates", "check", "find", "load", "na
 
 OURS = {
     "dd": "dd",
+    "dpkg": "dpkg",
     "e2fsck": "e2fsck fsck.ext2 fsck.ext3 fsck.ext4",
+    "nbdcopy": "nbdcopy",
     "rsync": "rsync",
     "xz": "xz unxz xzcat lzma unlzma lzcat",
 }

@@ -1,0 +1,65 @@
+"""A tool's program, run with pollprog and without, wherever its output goes: what people get has to be the same bytes."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from terminals import ENVIRONMENT, PATIENCE, Terminal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PLACES = ["", "2>&1", "2>err", "> out 2>err", "> out", "| cat", "2>&1 | cat"]
+"""Where a command's output may go."""
+BEFORE = ("", "pollprog run --progress none --")
+
+
+def gets(command: str, place: str, folder: Path, *, fresh: str = ":", terminal: bool = False) -> list[bytes]:
+    """What somebody gets of this command, without us and with us: equal, and so one of the two; `fresh`: run before each."""
+    results = []
+    for before in BEFORE:
+        subprocess.run(
+            ["sh", "-c", fresh], cwd=folder, check=True, capture_output=True, env=ENVIRONMENT, timeout=PATIENCE
+        )
+        for name in ("out", "err"):
+            (folder / name).unlink(missing_ok=True)
+        script = f"cd {shlex.quote(str(folder))}; set -o pipefail; {before} {command} {place}; echo status $?"
+        results.append([*said(script, terminal=terminal), *files(folder)])
+    assert results[0] == results[1]
+    return results[0]
+
+
+def said(script: str, *, terminal: bool) -> list[bytes]:
+    """What a script of bash writes to a terminal, or to pipes."""
+    if not terminal:
+        words = ["bash", "-c", script]
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, env=ENVIRONMENT, timeout=PATIENCE, check=True
+        )
+        return [done.stdout, done.stderr]
+    screen = Terminal()
+    try:
+        screen.run("bash", "-c", script)
+        screen.wait_end()
+        return [screen.seen]
+    finally:
+        screen.close()
+
+
+def files(folder: Path) -> list[bytes]:
+    """What went into files."""
+    return [path.read_bytes() if (path := folder / name).exists() else b"" for name in ("out", "err")]
+
+
+def told(command: str, folder: Path, source: str) -> list[dict[str, Any]]:
+    """The statuses of one source, and behind them the last of all, while the command runs to its good end."""
+    script = f"cd {shlex.quote(str(folder))}; pollprog run --interval 0.1 --progress-fd 3 {command} 3>lines"
+    words = ["bash", "-c", script]
+    subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env=ENVIRONMENT, timeout=PATIENCE, check=True)
+    lines = [json.loads(line) for line in (folder / "lines").read_text().splitlines()]
+    assert lines[-1]["state"] == "succeeded"
+    assert all(line["fraction"] is None or line["fraction"] < 1 for line in lines[:-1])
+    return [*(line for line in lines[:-1] if line["source"] == source), lines[-1]]
