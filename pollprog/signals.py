@@ -37,9 +37,8 @@ __all__ = [
 
 FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS}
 UNCATCHABLE = {signal.SIGKILL, signal.SIGSTOP}
-INTERPRETERS = {signal.SIGPIPE, signal.SIGXFSZ}
 JOB_CONTROL = {signal.SIGTTIN, signal.SIGTTOU}
-NOT_HELD = FAULTS | UNCATCHABLE | INTERPRETERS | JOB_CONTROL
+NOT_HELD = FAULTS | UNCATCHABLE | JOB_CONTROL
 LEAVING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 """What ends a job of our own, or our watching of somebody else's."""
 ANSWER = 5.0
@@ -71,11 +70,15 @@ class Held:
 def hold(*, passing: bool = True) -> Held:
     """Block every signal that we take, before the command starts, and before any thread does.
 
-    Those ignored on our behalf (by nohup, by a shell without job control) stay ignored, for us and for the command. Without
-    `passing`, where there is nobody to pass one on to, those are taken that we act upon.
+    Those ignored on our behalf (by nohup, by a shell without job control) are ignored by the command too, unless it handles them;
+    we hear them nonetheless, since Linux drops no ignored signal that is blocked. Without `passing`, where there is nobody to
+    pass one on to, those are taken that we act upon, and the ignored ones are not.
     """
-    wanted = signal.valid_signals() - NOT_HELD if passing else {*LEAVING, signal.SIGTSTP, signal.SIGCONT}
-    signals = {number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN}
+    if passing:
+        signals = set(signal.valid_signals() - NOT_HELD)
+    else:
+        wanted = {*LEAVING, signal.SIGTSTP, signal.SIGCONT}
+        signals = {number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN}
     signals.add(signal.SIGCHLD)
     return Held({int(number) for number in signals}, set(signal.pthread_sigmask(signal.SIG_BLOCK, signals)))  # type: ignore[arg-type] # it yields Signals, and ints for real-time ones
 
@@ -103,8 +106,8 @@ def pass_on(info: signal.struct_siginfo, launched: Launched) -> bool:
             return False  # the whole group has got it; but a hang-up goes to the leader of the session alone
     elif number == signal.SIGHUP and info.si_pid == os.getsid(0) != 0 and not terminal_is_there():
         return False  # a shell whose terminal is gone hangs up each job as a whole
-    elif descends(info.si_pid, launched.pid):
-        return False
+    elif info.si_pid == os.getpid() or descends(info.si_pid, launched.pid):
+        return False  # our own comes of a write for which there was no reader, or no room
     if number == signal.SIGCONT and not launched.is_stopped():
         return False
     return launched.send(number)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SENT = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGALRM", "SIGWINCH", "SIGRTMIN", "SIGTERM"]
+SENT = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGPIPE", "SIGALRM", "SIGXFSZ", "SIGWINCH", "SIGRTMIN", "SIGTERM"]
+IGNORED = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]
 
 
 @pytest.fixture
@@ -109,16 +110,29 @@ def test_what_a_script_starts_in_the_background_goes_on_ignoring_the_keyboard():
     assert int(ignored[1], 16) & 0xFFFF == 1 << 1 | 1 << 2
 
 
-def test_under_nohup_a_hang_up_ends_nothing(counting):
-    with started("run", "--progress", "none", *counting.words, preexec_fn=ignore_hang_up) as process:
+@pytest.mark.parametrize("number", IGNORED)
+def test_what_is_ignored_on_our_behalf_ends_nothing(tmp_path, number):
+    counting = Counting(tmp_path / "counted", "SIGRTMIN")
+    with started("run", "--progress", "none", *counting.words, preexec_fn=ignore) as process:
         counting.wait_started()
-        process.send_signal(signal.SIGHUP)
-        process.send_signal(signal.SIGUSR1)
-        assert counting.wait_counted(1) == ["SIGUSR1"]
+        process.send_signal(number)
+        process.send_signal(signal.SIGRTMIN)
+        assert counting.wait_counted(1) == ["SIGRTMIN"]
 
 
-def ignore_hang_up() -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+@pytest.mark.parametrize("number", IGNORED)
+def test_what_is_ignored_on_our_behalf_reaches_a_command_that_handles_it(counting, number):
+    with started("run", "--progress", "none", *counting.words, preexec_fn=ignore) as process:
+        counting.wait_started()
+        process.send_signal(number)
+        process.send_signal(signal.SIGRTMIN)
+        assert counting.wait_counted(2) == [number.name, "SIGRTMIN"]
+
+
+def ignore() -> None:
+    """What nohup does, and a shell without job control for what it starts in the background."""
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def test_a_command_of_somebody_else_cannot_be_told_and_goes_on():
