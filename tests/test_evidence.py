@@ -195,6 +195,72 @@ def test_files_that_are_named_count_together(folder: Path) -> None:
         assert sample.bound is Bound.ESTIMATE
 
 
+def test_a_file_counts_as_often_as_it_is_named(folder: Path) -> None:
+    name = str(folder / "a")
+    with child(name, name, name) as obedient, target_for(obedient.pid) as target:
+        sample = steps(
+            obedient,
+            Evidence(target.tree),
+            f"f = os.open({name!r}, 0); os.read(f, {8 * MIB}); os.close(f)",
+            f"f = os.open({name!r}, 0); os.read(f, {4 * MIB})",
+        )
+        assert sample.total == 24 * MIB
+        assert 12 * MIB <= sample.current <= 14 * MIB
+        assert sample.bound is Bound.ESTIMATE
+
+
+def test_a_folder_counts_as_often_as_it_is_named(folder: Path) -> None:
+    with child(str(folder), str(folder)) as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        steps(obedient, evidence, f"f = os.open({str(folder / 'a')!r}, 0)", f"os.read(f, {MIB})")
+        walk = evidence.survey()
+        assert walk is not None
+        assert list(walk)[-1] == 24 * MIB
+        sample = evidence.sample()
+        assert sample is not None
+        assert sample.total == 48 * MIB
+
+
+def test_the_second_copy_of_a_file_is_seen_while_it_is_made_inside_one_call(folder: Path) -> None:
+    name = str(folder / "a")
+    with child(name, name) as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        steps(
+            obedient,
+            evidence,
+            f"f = os.open({name!r}, 0); g = os.open({str(folder / 'out')!r}, os.O_WRONLY | os.O_CREAT)",
+            f"os.copy_file_range(f, g, {8 * MIB})",
+        )
+        before = evidence.sample()
+        assert before is not None
+        # what such a call has copied is in the size alone: positions and counters follow when it returns
+        sample = steps(obedient, evidence, "os.lseek(f, 0, 0)", f"os.ftruncate(g, {12 * MIB})")
+        assert sample.total == 16 * MIB
+        assert 4 * MIB <= sample.current - before.current <= 5 * MIB
+
+
+def test_another_pass_over_an_input_that_is_named_once_has_no_total(folder: Path) -> None:
+    name = str(folder / "a")
+    with child(name) as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        reading = [f"os.read(f, {4 * MIB})"] * 2
+        sample = steps(obedient, evidence, f"f = os.open({name!r}, 0)", *reading)
+        assert (sample.total, sample.bound) == (8 * MIB, Bound.EXACT)
+        sample = steps(obedient, evidence, f"os.close(f); f = os.open({name!r}, 0); os.read(f, {MIB})")
+        assert (sample.total, sample.bound, sample.source) == (None, Bound.ESTIMATE, "evidence:rchar")
+        assert sample.current >= 9 * MIB
+        assert steps(obedient, evidence, f"os.read(f, {7 * MIB})").total is None
+
+
+@pytest.mark.tool("sha512sum")
+def test_a_real_command_that_is_given_one_file_three_times_is_told_by_all_three(tmp_path: Path) -> None:
+    with (tmp_path / "in").open("wb") as file:
+        file.truncate(256 * MIB)
+    told = lines_of(tmp_path, "$run --progress none -- sha512sum in in in >out 3>lines")
+    assert told[-1]["current"] == told[-1]["total"] == 768 * MIB
+    assert {line["bound"] for line in told[:-1] if line["total"]} <= {"estimate"}
+
+
 def test_what_is_written_is_no_input_though_it_is_named(folder: Path) -> None:
     names = [str(folder / "a"), str(folder / "out")]
     with child(*names) as obedient, target_for(obedient.pid) as target:

@@ -10,7 +10,8 @@ So the rule, at each look:
   been seen to read, or the file that it reads unnamed (``< file``). What it has been seen to write is no input.
 * One input: its position; the size of the output while that grows and both positions stand together (copy_file_range); the
   allocated size of the output where the input has holes and the output is its copy; `rchar` where the position says
-  nothing (pread). Several inputs, or folders: `rchar`, and what grows beyond the position of the present output.
+  nothing (pread). Several inputs, or one that is named several times, or folders: `rchar`, and what grows beyond the position of the
+  present output. An input that is read once more without being named again has no total from then on: `rchar` alone.
 * No input: the size of what grows, or its allocated size where that is what moves; failing that, `wchar` or `write_bytes`.
   There is no total then, but the user's.
 
@@ -197,6 +198,8 @@ class Evidence:
         seen = self._files.by_key[source.key]
         beside = [file for file in reader.outputs if stands_beside(file, source)]
         reader.way = self._way(reader, source, beside)
+        if reader.again and reader.way is Way.POSITION:
+            return Sample(reader.rchar, source="rchar", bound=Bound.ESTIMATE)
         match reader.way:
             case Way.ONE_CALL:
                 reader.copied = max((file.size for file in beside if self._grew(file)), default=reader.copied)
@@ -266,7 +269,7 @@ def credible(reader: Reader) -> bool:
     total = reader.total()
     if not reader.reads:
         return False
-    return total is None or (total >= SMALLEST and reader.rchar <= 2 * total + DISBELIEF)
+    return total is None or (total >= SMALLEST and (reader.again or reader.rchar <= 2 * total + DISBELIEF))
 
 
 def weight(reader: Reader) -> float:

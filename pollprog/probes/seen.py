@@ -11,6 +11,7 @@ import os
 import stat
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from pollprog.process import block_device_size
@@ -28,6 +29,8 @@ Key = tuple[int, int]
 
 MOST_WORDS = 20_000
 """Words of a command that are looked up as names of files."""
+BACK = 1 << 16
+"""Bytes by which a program may go back in what it reads, and has not begun again."""
 
 
 @dataclass(slots=True)
@@ -170,6 +173,8 @@ class Reader:
     """The regular files that its words name, with their sizes."""
     folders: dict[str, int | None] = field(default_factory=dict)
     """The folders that its words name, with the bytes in them; None until surveyed."""
+    words: list[Key | str] = field(default_factory=list)
+    """The files, and folders, in the order of its words, each as often as it is named."""
     inputs: list[OpenFile] = field(default_factory=list)
     """What it has open for reading at this look."""
     outputs: list[OpenFile] = field(default_factory=list)
@@ -183,6 +188,10 @@ class Reader:
     """Bytes in the output of a copy when it was last open: it may be closed before the input."""
     largest: OpenFile | None = None
     """The largest file that it was seen to read, as it was last seen."""
+    furthest: int = 0
+    """The furthest position at which that was seen."""
+    again: bool = False
+    """It was seen further on before, and all of that was read: this is another pass, and nobody knows of how many."""
     threads: int = 1
     rchar: int = 0
     first_rchar: int = 0
@@ -209,29 +218,35 @@ class Reader:
             return
         if stat.S_ISREG(info.st_mode):
             self.files[info.st_dev, info.st_ino] = info.st_size
+            self.words.append((info.st_dev, info.st_ino))
         elif stat.S_ISBLK(info.st_mode):
             self.files[info.st_rdev, 0] = block_device_size(info.st_rdev)
+            self.words.append((info.st_rdev, 0))
         elif stat.S_ISDIR(info.st_mode):
             self.folders.setdefault(os.path.realpath(path), None)
+            self.words.append(os.path.realpath(path))
 
     def look(self, files: list[OpenFile], known: Files, *, rchar: int, threads: int, now: float) -> None:
         """Take in one look at this process."""
+        reads = rchar > self.rchar
+        self.rchar, self.threads = rchar, threads
         if files or self.files or self.inputs or self.outputs:
             self._take(files, known)
-        if rchar > self.rchar or any(self._in_one_call(file, known) for file in self.outputs):
+        if reads or any(self._in_one_call(file, known) for file in self.outputs):
             self.moved_at = now
         if not self.first_rchar:
             self.first_rchar = rchar
-        self.rchar, self.threads = rchar, threads
 
     def _take(self, files: list[OpenFile], known: Files) -> None:
         self.inputs = [file for file in files if file.reads and file.size and not known.by_key[file.key].written]
         self.outputs = [file for file in files if file.writes]
         for key in [key for key in self.files if key in known.by_key and known.by_key[key].written]:
             del self.files[key]
+            self.words = [word for word in self.words if word != key]
         for file in self.outputs:
             for folder in [name for name in self.folders if below(known.by_key[file.key].path, name)]:
                 del self.folders[folder]
+                self.words = [word for word in self.words if word != folder]
         for file in self.inputs:
             self.reads_named = self.reads_named or file.key in self.files
             self.reads_folder = self.reads_folder or any(
@@ -243,15 +258,28 @@ class Reader:
         """Of what it reads, the largest that moves; what it has read and closed stays, until something else moves."""
         moving = [file for file in self.inputs if known.by_key[file.key].moved] or self.inputs
         if moving:
-            self.largest = max(moving, key=lambda file: (file.key in self.files, file.size))
+            largest = max(moving, key=lambda file: (file.key in self.files, file.size))
+            if self.largest is None or largest.key != self.largest.key:
+                self.furthest, self.again = 0, False
+            elif largest.position + BACK < self.furthest <= self.rchar:
+                self.again = True
+            self.largest, self.furthest = largest, max(self.furthest, largest.position)
 
     def _in_one_call(self, output: OpenFile, known: Files) -> bool:
-        """Whether this output grows while its position and that of an input stand together: copy_file_range, sendfile."""
+        """Whether this output grows while its position and that of an input stand together: copy_file_range, sendfile.
+
+        Where several files are written one behind the other, they stand as far apart as what came before is long.
+        """
         return (
             known.by_key[output.key].grew
             and output.size > output.position
-            and any(file.position == output.position for file in self.inputs)
+            and any(output.position - file.position in self._starts() for file in self.inputs)
         )
+
+    def _starts(self) -> set[int]:
+        """Where each of the files that its words name begins, if they are put one behind the other."""
+        sizes = [self.files[word] for word in self.words if not isinstance(word, str)] if self.several else []
+        return {0, *accumulate(sizes)}
 
     def in_flight(self, known: Files) -> int:
         """Bytes that the present system call has copied, and no counter shows yet."""
@@ -260,7 +288,7 @@ class Reader:
     @property
     def several(self) -> bool:
         """It reads more than one file."""
-        return self.reads_folder or (self.reads_named and len(self.files) > 1)
+        return self.reads_folder or (self.reads_named and sum(not isinstance(word, str) for word in self.words) > 1)
 
     @property
     def reads(self) -> bool:
@@ -268,13 +296,14 @@ class Reader:
         return self.largest is not None
 
     def total(self) -> int | None:
-        """How much it has to read, in bytes; None while a survey is under way."""
-        if self.reads_folder:
-            if any(size is None for size in self.folders.values()):
-                return None
-            return sum(size or 0 for size in self.folders.values()) + sum(self.files.values())
+        """How much it has to read, in bytes, each as often as it is named; None while a survey is under way."""
+        if self.reads_folder and any(size is None for size in self.folders.values()):
+            return None
         if self.several:
-            return sum(self.files.values())
+            return sum(
+                self.files[word] if not isinstance(word, str) else (self.folders[word] or 0) * self.reads_folder
+                for word in self.words
+            )
         return self.largest.size if self.largest else None
 
 
