@@ -412,7 +412,7 @@ def json_line(status: Status) -> bytes:
     if status.state.over:
         outcome = status.outcome
         end = {"exit": outcome.exit if outcome else None, "signal": outcome.signal if outcome else None}
-        line = head | end | counts | where | {"elapsed": _rounded(status.elapsed, 3)}
+        line = head | end | counts | where | {"elapsed": _rounded(status.elapsed, 3), "bound": _last_bound(status)}
     else:
         rate = _known(status.rate)
         line = head | counts | where
@@ -425,6 +425,15 @@ def json_line(status: Status) -> bytes:
             line[key] = getattr(status, key)
         line |= {"source": _text(status.source), "bound": str(status.bound)}
     return msgspec.json.encode(line) + b"\n"
+
+
+def _last_bound(status: Status) -> str | None:
+    """How far the last `current` can be trusted: more may have been done since it was seen, unless the end shows that it is all."""
+    if status.current is None:
+        return None
+    if status.state is State.SUCCEEDED and status.current == status.total:
+        return str(Bound.EXACT)
+    return str(Bound.LOWER if status.bound in (Bound.EXACT, Bound.LOWER) else Bound.ESTIMATE)
 
 
 def _text(text: str) -> str:

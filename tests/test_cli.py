@@ -19,9 +19,9 @@ STATUS = {
 }  # fmt: skip
 LAST = {
     "v": int, "job": str, "seq": int, "state": str, "exit": int, "signal": int, "current": int, "total": int, "unit": str,
-    "phase": str, "fraction": float, "elapsed": float,
+    "phase": str, "fraction": float, "elapsed": float, "bound": str,
 }  # fmt: skip
-NULLABLE = {"current", "total", "fraction", "rate", "remaining", "low", "high", "exit", "signal"}
+NULLABLE = {"current", "total", "fraction", "rate", "remaining", "low", "high", "exit", "signal", "bound"}
 
 
 def check_shape(line: dict[str, object], shape: dict[str, type]) -> None:
@@ -69,7 +69,7 @@ def test_the_exit_status_is_the_commands(script, status, wait):
         ("run --progress-fd 7 true", 2, "'7' is not a descriptor open for writing"),
         ("attach 0", 2, "'0' is not a process id"),
         ("attach x", 2, "'x' is not a process id"),
-        ("attach 4194305", 125, "there is no process 4194305"),
+        ("attach 4194305", 1, "there is no process 4194305"),
         ("attach --probe nosuch 1", 2, "there is no probe 'nosuch'"),
         ("probes nosuch", 2, "there is no probe 'nosuch'"),
         ("copy nothing x", 1, "nothing"),

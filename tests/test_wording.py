@@ -397,7 +397,21 @@ RUNNING = [
     "source",
     "bound",
 ]
-LAST = ["v", "job", "seq", "state", "exit", "signal", "current", "total", "unit", "phase", "fraction", "elapsed"]
+LAST = [
+    "v",
+    "job",
+    "seq",
+    "state",
+    "exit",
+    "signal",
+    "current",
+    "total",
+    "unit",
+    "phase",
+    "fraction",
+    "elapsed",
+    "bound",
+]
 
 
 def test_a_running_status_is_one_object_on_one_line():
@@ -413,8 +427,24 @@ def test_the_last_line_says_how_it_ended_and_nothing_of_what_is_over():
     data = json_line(ended(State.SUCCEEDED, 0, current=4 * GIB, fraction=1.0, elapsed=13.9))
     assert data == (
         b'{"v":1,"job":"7","seq":3,"state":"succeeded","exit":0,"signal":null,"current":4294967296,"total":4294967296,'
-        b'"unit":"bytes","phase":"","fraction":1.0,"elapsed":13.9}\n'
+        b'"unit":"bytes","phase":"","fraction":1.0,"elapsed":13.9,"bound":"exact"}\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "bound"),
+    [
+        (State.SUCCEEDED, {"current": 4 * GIB, "bound": Bound.ESTIMATE}, "exact"),
+        (State.SUCCEEDED, {"total": None}, "lower"),
+        (State.SUCCEEDED, {"total": None, "bound": Bound.ESTIMATE}, "estimate"),
+        (State.FAILED, {}, "lower"),
+        (State.CANCELLED, {"bound": Bound.LOWER}, "lower"),
+        (State.FAILED, {"bound": Bound.UPPER}, "estimate"),
+        (State.LOST, {"current": None}, None),
+    ],
+)
+def test_the_last_line_says_whether_its_count_is_all_or_what_was_seen_last(state, changes, bound):
+    assert json.loads(json_line(ended(state, **changes)))["bound"] == bound
 
 
 def test_json_never_says_that_no_time_or_no_work_is_left():
