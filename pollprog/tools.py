@@ -26,6 +26,8 @@ OURS = {
     "dd": "dd",
     "dpkg": "dpkg",
     "e2fsck": "e2fsck fsck.ext2 fsck.ext3 fsck.ext4",
+    "ffmpeg": "ffmpeg",
+    "gpg": "gpg gpg2",
     "nbdcopy": "nbdcopy",
     "rsync": "rsync",
     "xz": "xz unxz xzcat lzma unlzma lzcat",

@@ -1,0 +1,51 @@
+"""``ffmpeg``: how much time of its output is written, which it tells on a descriptor (``-progress``).
+
+The descriptor is added by ``run``, in a terminal too, unless the command has one, or has ffmpeg write down its own options. The total is the
+``Duration`` that ffmpeg prints of its input, cut by ``-ss``, ``-t`` and ``-to``: so there is one only if its standard error is a stream
+of its own (``2>log``) and no terminal, there is one input, and no option makes the output longer or shorter in another way.
+``ffprobe`` is not run. Nothing is taken away: the line of figures on standard error stays.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+
+from pollprog.probes.program import Program, Whole, can_hear, holds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pollprog.launch import Command
+    from pollprog.probes import Target
+    from pollprog.probes.ffmpeg_probe import FfmpegProbe
+
+__all__ = ["TOOL"]
+
+QUIET = frozenset({"quiet", "panic", "fatal", "error", "warning", "info", "-8", "0", "8", "16", "24", "32"})
+"""Levels of its log at which it says nothing of its options."""
+
+
+class Ffmpeg(Program):
+    """Knows ffmpeg."""
+
+    name = "ffmpeg"
+
+    def prepare(self, command: Command) -> Command:
+        """The same, with a descriptor for its progress; and its standard error is heard, if it may be."""
+        words = command.argv[1:]
+        if "-i" not in words or "-progress" in words or "-report" in words or "FFREPORT" in os.environ:
+            return command
+        levels = [after for word, after in pairwise(words) if word in ("-v", "-loglevel")]
+        if not QUIET.issuperset(levels) or not holds(command, b"out_time_us="):
+            return command
+        command = command.with_status(lambda argv, number: (argv[0], "-progress", f"pipe:{number}", *argv[1:]))
+        return command.claiming(2, Whole()) if can_hear(2) else command
+
+    def probe(self, target: Target) -> FfmpegProbe:
+        """How to measure it."""
+        from pollprog.probes.ffmpeg_probe import FfmpegProbe
+
+        return FfmpegProbe(target)
+
+
+TOOL = Ffmpeg()

@@ -1,0 +1,1 @@
+ffmpeg -y -nostdin -i long.avi -c:v libx264 -preset medium out.mp4
