@@ -25,8 +25,8 @@ __all__ = ["parse", "parser"]
 
 EPILOG = """\
 exit status: that of the command; 128+N if signal N ended it; 127 if it was not found, 126 if it cannot be run,
-125 for a fault of pollprog's own, 2 for a wrong option; 1 where what pollprog does itself cannot be done; attach: 123
-where nobody can know."""
+125 for a fault of pollprog's own, 2 for a wrong option; 1 where what pollprog does itself cannot be done, as a copy,
+or watching a process that is not there; attach: 123 where nobody can know."""
 FILES = {"bash": "_shtab_compgen_files", "zsh": "_files"}
 """How shells complete a value: the name of a file."""
 WORDS = {"bash": "_pollprog_words_or_files", "zsh": "_files"}

@@ -19,12 +19,13 @@ import trio
 from pollprog import signals, wording
 from pollprog.asking import find, parameters_of
 from pollprog.client import open_client
-from pollprog.display import Display
+from pollprog.display import Display, JsonLines
 from pollprog.errands import Submitted, environment, work_of
 from pollprog.errors import (
     Cancelled,
     CommandFailed,
     PollprogError,
+    Unreachable,
 )
 from pollprog.hearing import Hearing, Leaving
 from pollprog.mirror import Mirror
@@ -145,7 +146,8 @@ def add_surroundings(asker: Asker, operation: OperationMessage, parameters: dict
 
 async def shown(asker: Asker, name: str, work: Called | Followed, held: Held, *, cancelling: bool = True) -> Any:
     """Show work until it has ended; what it returned. `cancelling`: a signal ends the work, and not only the showing."""
-    mirror = Mirror(work.job)
+    mirror = Mirror(work.job, asker.bar_interval)
+    lines = None if asker.progress_fd is None else JsonLines(asker.progress_fd, asker.line_interval)
     asked: list[int] = []
     error: PollprogError | None = None
     result: Any = None
@@ -167,13 +169,14 @@ async def shown(asker: Asker, name: str, work: Called | Followed, held: Held, *,
                 readers.start_soon(partial(display.follow, name, mirror, ending=False))
                 if asker.as_json:
                     readers.start_soon(print_statuses, mirror)
+                if lines is not None:
+                    readers.start_soon(lines.follow, mirror)
                 try:
                     result = await work.run(mirror)
                     mirror.finish(Outcome(State.SUCCEEDED, 0))
                 except PollprogError as raised:
                     error = raised
-                    state = State.CANCELLED if isinstance(raised, Cancelled) else State.FAILED
-                    mirror.finish(Outcome(state, raised.exit_status))
+                    mirror.finish(outcome_of(raised))
                 ended = True
             parts.cancel_scope.cancel()
     if not ended:
@@ -183,6 +186,18 @@ async def shown(asker: Asker, name: str, work: Called | Followed, held: Held, *,
             error.exit_status = 128 + asked[0]
         raise error
     return result
+
+
+def outcome_of(error: PollprogError) -> Outcome:
+    """How work ended that is only known to have raised this."""
+    if isinstance(error, Cancelled):
+        return Outcome(State.CANCELLED)
+    if isinstance(error, Unreachable):
+        return Outcome(State.LOST)
+    if isinstance(error, CommandFailed):
+        lost = error.exit is None and error.signal is None
+        return Outcome(State.LOST if lost else State.FAILED, error.exit, error.signal)
+    return Outcome(State.FAILED, error.exit_status)
 
 
 async def print_statuses(mirror: Mirror) -> None:

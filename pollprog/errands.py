@@ -33,7 +33,8 @@ log = logging.getLogger("pollprog")
 
 T = TypeVar("T")
 
-BAR_INTERVAL = 1 / 3
+BAR_INTERVAL, LINE_INTERVAL = 1 / 3, 1.0
+"""Seconds between two statuses, unless somebody says otherwise."""
 PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds until a link that was lost is made anew: at first, and at the most, for it doubles with each attempt."""
 CANCELLING = 30.0
@@ -48,6 +49,8 @@ class Asker:
     progress: str = "auto"
     interval: float | None = None
     as_json: bool = False
+    progress_fd: int | None = None
+    """Where lines of JSON go besides."""
 
     @property
     def directory(self) -> str | None:
@@ -57,7 +60,12 @@ class Asker:
     @property
     def bar_interval(self) -> float:
         """Seconds between two statuses."""
-        return self.interval or (1.0 if self.as_json else BAR_INTERVAL)
+        return self.interval or (LINE_INTERVAL if self.as_json else BAR_INTERVAL)
+
+    @property
+    def line_interval(self) -> float:
+        """Seconds between two lines of JSON."""
+        return self.interval or LINE_INTERVAL
 
     async def ask(self, method: str, /, **parameters: Any) -> Any:
         """One quick question, on a connection of its own."""

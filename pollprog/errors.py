@@ -7,7 +7,7 @@
     │   └── ConfigurationError  the configuration file is wrong; names the line
     ├── CommandNotFound         nothing of that name; exit status 127
     ├── CommandNotExecutable    it is there and cannot be run; exit status 126
-    ├── ProcessError            a process that cannot be watched: gone, a kernel thread, another user's
+    ├── ProcessError            a process that cannot be watched: gone, a kernel thread, another user's; exit status 1
     ├── Busy                    a call runs on this handle already
     ├── Unreachable             nobody, or a stranger, at this address; exit status 1, as for all below
     │   └── ConnectionLost      there was somebody
@@ -17,7 +17,7 @@
         ├── OperationFailed     it began, and could not be finished; says how far it came
         │   ├── NoSpace         the file system, or the quota, is full
         │   └── Cancelled       because somebody asked it to stop
-        ├── CommandFailed       the command behind the operation ended badly
+        ├── CommandFailed       the command behind the operation ended badly; exit status: its own, 128+N for signal N, 1 if unknown
         ├── NoSuchJob, JobExists, JobOver, TooBusy
         ├── InternalError       a fault of pollprog's own, or of somebody's operation; exit status 125
         └── MethodNotFound, InterfaceNotFound, InvalidParameter, MethodNotImplemented, ExpectedMore
@@ -105,6 +105,8 @@ class CommandNotExecutable(PollprogError):
 
 class ProcessError(PollprogError):
     """A process that cannot be watched: it is gone, is the kernel's own, or belongs to somebody else."""
+
+    exit_status = 1
 
 
 class Busy(PollprogError):
@@ -217,6 +219,13 @@ class CommandFailed(OperationError):
     signal: int | None = None
     output: str = ""
     """The last of what it printed."""
+
+    def __init__(self, message: str = "", **parameters: Any) -> None:
+        super().__init__(message, **parameters)
+        if self.signal is not None and 0 < self.signal < 128:
+            self.exit_status = 128 + self.signal
+        elif self.exit is not None and 0 < self.exit < 256:
+            self.exit_status = self.exit
 
 
 class NoSuchJob(OperationError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import trio
@@ -14,13 +15,19 @@ __all__ = ["Mirror"]
 class Mirror:
     """The newest status of one job, for any number of readers; all in one trio thread."""
 
-    def __init__(self, job: str) -> None:
+    def __init__(self, job: str, interval: float = 1.0) -> None:
         self.job = job
+        self.interval = interval
+        """Seconds between two statuses, as agreed with who sends them."""
         self._newest: Status | None = None
+        self._changed = 0
+        """The number of the first status of the state that it has."""
         self._newer = trio.Event()
 
     def take(self, status: Status) -> None:
         """It was told this."""
+        if self._newest is None or status.state is not self._newest.state:
+            self._changed = status.seq
         self._newest = status
         self._newer.set()
         self._newer = trio.Event()
@@ -36,11 +43,20 @@ class Mirror:
         return self._newest
 
     async def next(self, after: int, *, interval: float = 1.0, last: float | None = None) -> Status:
-        """Wait for a status newer than the one numbered `after`; how often they come was agreed with who sends them."""
-        del interval, last
-        while self._newest is None or (self._newest.seq <= after and self._newest.outcome is None):
-            await self._newer.wait()
-        return self._newest
+        """Wait for a status newer than the one numbered `after`; what comes more often than this reader wants, it is not told.
+
+        `last`: when it was told the one before. A change of state, and the outcome, are told at once.
+        """
+        due = -math.inf if last is None or interval <= self.interval else last + interval
+        while True:
+            newest = self._newest
+            is_newer = newest is not None and (newest.seq > after or newest.outcome is not None)
+            if newest is not None and is_newer and (self._changed > after or newest.outcome is not None):
+                return newest
+            if newest is not None and is_newer and trio.current_time() >= due:
+                return newest
+            with trio.move_on_at(due if is_newer else math.inf):
+                await self._newer.wait()
 
 
 def status_at_the_end(job: str, last: Status | None, outcome: Outcome) -> Status:

@@ -64,7 +64,11 @@ def call(arguments: argparse.Namespace) -> int:
     from pollprog.errors import Cancelled
 
     asker = asker_of(
-        arguments.connect, progress=arguments.progress, interval=arguments.interval, as_json=arguments.json
+        arguments.connect,
+        progress=arguments.progress,
+        interval=arguments.interval,
+        as_json=arguments.json,
+        progress_fd=arguments.progress_fd,
     )
     if arguments.method is None:
         held.release()
@@ -107,9 +111,16 @@ def watch(arguments: argparse.Namespace) -> int:
     held = signals.hold(passing=False)
     from pollprog import viewing
     from pollprog.errands import asker_of
+    from pollprog.errors import UsageError
 
+    if arguments.job is None and arguments.progress_fd is not None:
+        raise UsageError("--progress-fd tells of one job: name it; --json tells of all of them")
     asker = asker_of(
-        arguments.connect, progress=arguments.progress, interval=arguments.interval, as_json=arguments.json
+        arguments.connect,
+        progress=arguments.progress,
+        interval=arguments.interval,
+        as_json=arguments.json,
+        progress_fd=arguments.progress_fd,
     )
     status = viewing.watch(asker, arguments.job, held)
     if held.interrupted:
@@ -141,11 +152,16 @@ def attach(arguments: argparse.Namespace) -> int:
     from pollprog.errands import asker_of
     from pollprog.errors import UsageError
 
-    for option in ("probe", "total", "progress_fd"):
+    for option in ("probe", "total"):
         if getattr(arguments, option) is not None:
             raise UsageError(f"--{option.replace('_', '-')} does not go with --connect: the daemon there measures")
     held = signals.hold(passing=False)
-    asker = asker_of(arguments.connect, progress=arguments.progress, interval=arguments.interval)
+    asker = asker_of(
+        arguments.connect,
+        progress=arguments.progress,
+        interval=arguments.interval,
+        progress_fd=arguments.progress_fd,
+    )
     return interrupted(held, lambda: elsewhere.attach(asker, arguments.pids, held))
 
 

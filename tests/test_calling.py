@@ -57,8 +57,28 @@ def test_a_command_runs_where_it_is_typed_and_with_that_environment(daemon: Daem
 
 def test_what_a_failed_command_said_is_told(daemon: Daemon) -> None:
     ran = asked(daemon, "call", "Run", "--", "sh", "-c", "echo one; echo two; exit 3")
-    assert (ran.returncode, ran.stdout) == (1, "one\ntwo\n")
+    assert (ran.returncode, ran.stdout) == (3, "one\ntwo\n")
     assert ran.stderr == "pollprog: sh ended with exit status 3: two\n"
+
+
+@pytest.mark.parametrize(("script", "status"), [("exit 7", 7), ("kill -TERM $$", 128 + signal.SIGTERM)])
+def test_a_call_ends_as_its_command_does(daemon: Daemon, script: str, status: int) -> None:
+    assert asked(daemon, "call", "Run", "--", "sh", "-c", script).returncode == status
+
+
+@pytest.mark.parametrize(("script", "state", "code"), [("sleep 1.5", "succeeded", 0), ("exit 3", "failed", 3)])
+def test_lines_of_json_go_to_a_descriptor_and_the_last_says_how_it_ended(
+    daemon: Daemon, tmp_path: Path, script: str, state: str, code: int
+) -> None:
+    with open(tmp_path / "lines", "w") as file:
+        number = file.fileno()
+        words = ["--progress-fd", str(number), "--interval", ".1", "Run", "--", "sh", "-c", script]
+        ran = asked(daemon, "call", *words, pass_fds=[number])
+    assert ran.returncode == code
+    *statuses, last = lines((tmp_path / "lines").read_text())
+    assert (last["v"], last["state"], last["exit"], last["signal"]) == (1, state, code, None)
+    assert all(status["state"] == "running" for status in statuses)
+    assert len(statuses) >= 3 or code
 
 
 def test_nothing_that_a_command_said_is_obeyed_by_the_terminal(daemon: Daemon) -> None:

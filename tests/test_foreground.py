@@ -306,7 +306,7 @@ def test_a_process_that_is_gone_has_a_line_and_the_others_are_watched():
         assert status == (1 if KERNEL_TELLS else 123)
     for words in ([gone.pid], [gone.pid, child.pid]):
         done = pollprog("attach", *map(str, words))
-        assert done.returncode == 125
+        assert done.returncode == 1
         assert done.stderr == f"pollprog: {'; '.join(f'there is no process {pid}' for pid in words)}\n"
 
 
@@ -337,14 +337,14 @@ def test_a_process_that_cannot_be_watched_is_told_in_one_line():
     with subprocess.Popen(["true"]) as ended:
         wait_until(lambda: " Z " in told(ended.pid, "stat"))
         done = pollprog("attach", str(ended.pid))
-    assert (done.returncode, done.stderr) == (125, f"pollprog: process {ended.pid} (true) has already ended\n")
+    assert (done.returncode, done.stderr) == (1, f"pollprog: process {ended.pid} (true) has already ended\n")
 
 
 def test_a_thread_of_the_kernel_is_not_watched():
     if told(2, "comm") != "kthreadd\n":
         pytest.skip("no thread of the kernel is to be seen here")
     done = pollprog("attach", "2")
-    assert (done.returncode, len(done.stderr.splitlines())) == (125, 1)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "process 2 (kthreadd) is a thread of the kernel" in done.stderr
 
 
@@ -354,7 +354,7 @@ def test_a_process_of_another_user_is_not_watched(sleeper):
     code = "import os, sys; from pollprog import cli, foreground; os.seteuid(65534); status = cli.main(sys.argv[1:]); "
     words = [sys.executable, "-c", f"{code} os.seteuid(0); sys.exit(status)", "attach", str(sleeper.pid)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 125
+    assert done.returncode == 1
     text = f"pollprog: process {sleeper.pid} belongs to another user (uid 0); to watch it, become that user or root, as with sudo\n"
     assert done.stderr == text
 

@@ -27,6 +27,30 @@ async def test_a_reader_waits_for_a_newer_status(autojump_clock: trio.testing.Mo
     assert waiting.cancelled_caught
 
 
+async def test_a_reader_that_wants_fewer_is_told_the_newest_when_it_is_due(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    mirror = Mirror("job", interval=0.25)
+    mirror.take(HALF)
+    first = await mirror.next(0, interval=1.0)
+    told = trio.current_time()
+    mirror.take(replace(HALF, seq=4))
+    mirror.take(newest := replace(HALF, seq=5))
+    assert await mirror.next(first.seq, interval=1.0, last=told) is newest
+    assert trio.current_time() == told + 1.0
+
+
+async def test_a_change_of_state_is_told_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    mirror = Mirror("job", interval=0.25)
+    mirror.take(HALF)
+    told = trio.current_time()
+    mirror.take(paused := replace(HALF, seq=4, state=State.PAUSED))
+    assert await mirror.next(HALF.seq, interval=1.0, last=told) is paused
+    mirror.finish(Outcome(State.SUCCEEDED, 0))
+    assert (await mirror.next(4, interval=1.0, last=told)).state is State.SUCCEEDED
+    assert trio.current_time() == told
+
+
 async def test_every_reader_is_told() -> None:
     mirror = Mirror("job")
     told = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import time
@@ -15,6 +16,7 @@ from terminals import PATIENCE, Terminal, pollprog, started
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -112,11 +114,31 @@ def test_what_is_over_cannot_be_cancelled(daemon: Daemon) -> None:
         assert "over" in ran.stderr
 
 
-@pytest.mark.parametrize(("script", "status"), [("exit 0", 0), ("exit 3", 1), ("kill -TERM $$", 1)])
+@pytest.mark.parametrize(("script", "status"), [("exit 0", 0), ("exit 3", 3), ("kill -TERM $$", 143)])
 def test_watching_one_job_ends_as_that_does(daemon: Daemon, script: str, status: int) -> None:
     submitted(daemon, "sh", "-c", f"sleep 0.3; {script}")
     assert asked(daemon, "watch", "it").returncode == status
     assert asked(daemon, "watch", "it").returncode == status
+
+
+def test_watching_one_job_writes_lines_of_json_to_a_descriptor(daemon: Daemon, tmp_path: Path) -> None:
+    submitted(daemon, "sh", "-c", f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; exit 3")
+    reader, writer = os.pipe()
+    with started(
+        "watch", "--connect", daemon.address, "--progress-fd", str(writer), "it", pass_fds=[writer]
+    ) as process:
+        os.close(writer)
+        with open(reader) as told:
+            assert json.loads(told.readline())["state"] == "running"
+            (tmp_path / "go").touch()
+            last = [json.loads(line) for line in told][-1]
+        assert process.wait(PATIENCE) == 3
+    assert (last["job"], last["state"], last["exit"]) == ("it", "failed", 3)
+
+
+def test_lines_of_json_to_a_descriptor_are_those_of_one_job(daemon: Daemon) -> None:
+    ran = asked(daemon, "watch", "--progress-fd", "1")
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
 
 
 def test_leaving_a_watch_leaves_the_job_alone(daemon: Daemon) -> None:
