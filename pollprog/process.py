@@ -39,6 +39,8 @@ MOST_KEPT = 64
 """So many processes of a tree have their files under /proc kept open; the others' are opened at each look."""
 KERNEL_THREAD = 0x00200000
 """PF_KTHREAD in the flags field of /proc/PID/stat."""
+WAITS, EXIT_CODE = 35 - 3, 52 - 3
+"""Where wchan and exit_code are in /proc/PID/stat, behind the name (proc(5) numbers them with it and the pid)."""
 O_PATH = 0o10000000
 """Open flag: a name, nothing that can be read or written."""
 
@@ -212,6 +214,18 @@ class Process:
         waits = told.threads == 1 and told.state in "SDTt"
         self._told = ran if waits else b"", told
         return told
+
+    def outcome(self) -> tuple[int | None, int | None] | None:
+        """How it ended: (exit code, signal), as long as its parent has not asked for it; else, and where we may not know, None."""
+        try:
+            fields = self._read("stat").rpartition(b")")[2].split()
+        except OSError:
+            return None
+        if len(fields) <= EXIT_CODE or fields[0] != b"Z":
+            return None
+        status = int(fields[EXIT_CODE])
+        # Who may not know is told 0, and so of whether it waits. Of what has ended, that is said to be so.
+        return decoded(status) if status or fields[WAITS] != b"0" else None
 
     def _ran(self) -> bytes:
         """What changes whenever the first thread runs; nothing where the kernel does not tell."""
@@ -415,7 +429,7 @@ def open_process(pid: int, *, root: str = "/proc") -> Process:
         if told.flags & KERNEL_THREAD:
             raise ProcessError(f"process {pid} ({told.name}) is a thread of the kernel: it has no files to look at")
         if told.ended:
-            raise ProcessError(f"process {pid} ({told.name}) has already ended")
+            raise ProcessError(f"process {pid} ({told.name}) has already ended{how_in_words(process.outcome())}")
         process.descriptors()
     except PermissionError as error:
         owner = process.uid()
@@ -430,6 +444,14 @@ def open_process(pid: int, *, root: str = "/proc") -> Process:
         process.close()
         raise
     return process
+
+
+def how_in_words(ended: tuple[int | None, int | None] | None) -> str:
+    """How a sentence goes on that says of a process that it has ended."""
+    if ended is None:
+        return ""
+    code, number = ended
+    return f", with exit status {code}" if number is None else f", killed by signal {number}"
 
 
 class ProcessTree:
@@ -506,6 +528,11 @@ def exit_status(pidfd: int) -> tuple[int | None, int | None] | None:
     if not mask & PIDFD_INFO_EXIT:
         return None
     (status,) = struct.unpack_from("=i", info, 60)
+    return decoded(status)
+
+
+def decoded(status: int) -> tuple[int | None, int | None]:
+    """What a wait status means: (exit code, signal)."""
     if os.WIFSIGNALED(status):
         return None, os.WTERMSIG(status)
     return os.WEXITSTATUS(status), None

@@ -192,8 +192,8 @@ async def attach(
 
     `aside`: files, by device and inode, that are not its work.
 
-    The exit status is the kernel's to tell, once its parent has asked for it (Linux 6.15 and newer); else it is lost. Raises
-    ProcessLookupError if the process is gone before anything was seen of it.
+    The exit status is the kernel's to tell, until its parent has asked for it, and on Linux 6.15 and newer after that; else it is
+    lost. Raises ProcessLookupError if the process is gone before anything was seen of it.
     """
     pidfd = process.pidfd
     watch = None
@@ -204,18 +204,20 @@ async def attach(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tell_stops, partial(is_stopped, process.pid), lambda: False, change)
             await trio.lowlevel.wait_readable(pidfd)
+            how = process.outcome()  # before anything else: its parent may be quick
             nursery.cancel_scope.cancel()
     finally:
         if watch is not None:
             watch.stop()
     ended()
-    # POLLIN is the zombie; POLLHUP comes when the parent has reaped it. An epoll object that asks for no event wakes on
-    # HUP alone, and is itself something that can be waited for.
-    with select.epoll() as reaped:
-        reaped.register(pidfd, 0)
-        with trio.move_on_after(REAPED):
-            await trio.lowlevel.wait_readable(reaped.fileno())
-    how = exit_status(pidfd) or (None, None)
+    if how is None:
+        # POLLIN is the zombie; POLLHUP comes when the parent has reaped it. An epoll object that asks for no event wakes on
+        # HUP alone, and is itself something that can be waited for.
+        with select.epoll() as reaped:
+            reaped.register(pidfd, 0)
+            with trio.move_on_after(REAPED):
+                await trio.lowlevel.wait_readable(reaped.fileno())
+        how = exit_status(pidfd) or (None, None)
     if watch is not None and how[0] == 0:
         watch.succeeded()
     return outcome_of(how)

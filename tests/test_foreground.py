@@ -283,8 +283,20 @@ def test_of_several_processes_all_have_to_end_well():
         assert re.search(rf"^sh {child.pid}: {ending}", text, re.MULTILINE)
 
 
+@pytest.mark.parametrize("code", [0, 7])
+def test_the_exit_status_is_known_though_nobody_has_asked_for_it(code):
+    child = subprocess.Popen(["sh", "-c", f"read x; exit {code}"], stdin=subprocess.PIPE)
+    with started("attach", str(child.pid)) as process:
+        assert process.stderr.readline().startswith("sh: ")
+        child.stdin.write(b"\n")
+        child.stdin.close()
+        assert process.wait(PATIENCE) == code
+    assert child.wait(PATIENCE) == code
+
+
 def test_where_nobody_can_know_how_it_ended_that_is_said(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text("from pollprog import runner\nrunner.REAPED = 0.05\n")
+    text = "from pollprog import process, runner\nrunner.REAPED = 0.05\nprocess.Process.outcome = lambda _: None\n"
+    (tmp_path / "sitecustomize.py").write_text(text)
     child = subprocess.Popen(["sh", "-c", "read x"], stdin=subprocess.PIPE)
     with started("attach", str(child.pid), env={**ENVIRONMENT, "PYTHONPATH": str(tmp_path)}) as process:
         assert process.stderr.readline().startswith("sh: ")
@@ -337,7 +349,8 @@ def test_a_process_that_cannot_be_watched_is_told_in_one_line():
     with subprocess.Popen(["true"]) as ended:
         wait_until(lambda: " Z " in told(ended.pid, "stat"))
         done = pollprog("attach", str(ended.pid))
-    assert (done.returncode, done.stderr) == (1, f"pollprog: process {ended.pid} (true) has already ended\n")
+    text = f"pollprog: process {ended.pid} (true) has already ended, with exit status 0\n"
+    assert (done.returncode, done.stderr) == (1, text)
 
 
 def test_a_thread_of_the_kernel_is_not_watched():

@@ -301,6 +301,21 @@ def test_how_it_ended_is_told_where_the_kernel_knows() -> None:
         assert told == ([(7, None), (None, signal.SIGKILL)] if release >= (6, 15) else [None, None])
 
 
+@pytest.mark.parametrize(("script", "how"), [("exit 0", (0, None)), ("exit 7", (7, None)), ("kill -9 $$", (None, 9))])
+def test_how_it_ended_is_told_to_its_owner_before_its_parent_has_asked(
+    script: str, how: tuple[int | None, ...]
+) -> None:
+    with subprocess.Popen(["sh", "-c", f"read x; {script}"], stdin=subprocess.PIPE) as ended:
+        process = Process(ended.pid)
+        assert process.outcome() is None, "it runs still"
+        assert ended.stdin is not None
+        ended.stdin.close()
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        assert process.outcome() == how
+    assert process.outcome() is None, "it is gone"
+    process.close()
+
+
 def test_a_process_that_has_ended_is_a_lookup_error_in_every_look() -> None:
     with subprocess.Popen(["sleep", "60"]) as sleeper:
         process = Process(sleeper.pid)
@@ -461,8 +476,17 @@ def test_a_real_thread_of_the_kernel_is_refused() -> None:
 def test_a_process_that_has_ended_is_refused_though_its_number_is_taken() -> None:
     with subprocess.Popen(["true"]) as ended:
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
-        with pytest.raises(ProcessError, match="already ended"):
+        with pytest.raises(ProcessError, match=r"already ended, with exit status 0$"):
             open_process(ended.pid)
+
+
+def test_how_a_process_of_another_user_ended_is_not_taken_for_well() -> None:
+    with subprocess.Popen(["sh", "-c", "exit 7"]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        with as_nobody():
+            process = Process(ended.pid)
+            assert process.outcome() is None
+            process.close()
 
 
 def test_a_process_of_another_user_is_refused_with_what_to_do() -> None:

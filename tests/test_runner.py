@@ -18,7 +18,7 @@ from pollprog.ending import outcome_of
 from pollprog.launch import Command, launch
 from pollprog.probes.chooser import Chooser
 from pollprog.probes.filesize import FileSize
-from pollprog.process import open_process
+from pollprog.process import Process, open_process
 from pollprog.sampler import Sampler
 from pollprog.status import Outcome, Sample, State
 
@@ -277,8 +277,9 @@ async def test_how_a_process_ended_is_told_once_its_parent_has_asked(heard, fami
     assert outcome == (outcome_of(told) if KERNEL_TELLS else Outcome(State.LOST))
 
 
-async def test_a_process_that_nobody_asks_for_is_lost_after_a_while(heard, family, monkeypatch):
+async def test_a_process_of_which_nobody_tells_how_it_ended_is_lost_after_a_while(heard, family, monkeypatch):
     monkeypatch.setattr(runner, "REAPED", 0.05)
+    monkeypatch.setattr(Process, "outcome", lambda _: None)
     process = open_process(family.pid)
     async with sampling() as (sampler, _):
         family.say("exit 0")
