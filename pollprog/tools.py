@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["OURS", "PROBES", "TOOLS", "candidates", "check", "find", "load", "named", "offers", "program_names"]
 
 OURS = {
+    "apt": "apt-get apt",
     "dd": "dd",
     "dpkg": "dpkg",
     "e2fsck": "e2fsck fsck.ext2 fsck.ext3 fsck.ext4",

@@ -12,8 +12,8 @@ from terminals import ENVIRONMENT, PATIENCE, Terminal
 if TYPE_CHECKING:
     from pathlib import Path
 
-PLACES = ["", "2>&1", "2>err", "> out 2>err", "> out", "| cat", "2>&1 | cat"]
-"""Where a command's output may go."""
+PLACES = ["", "2>&1", "2>err", "> out 2>err", "> out", "2>&1 | cat"]
+"""Where a command's output may go, so that the order of what it writes is its own."""
 BEFORE = ("", "pollprog run --progress none --")
 
 
@@ -28,7 +28,7 @@ def gets(command: str, place: str, folder: Path, *, fresh: str = ":", terminal: 
             (folder / name).unlink(missing_ok=True)
         script = f"cd {shlex.quote(str(folder))}; set -o pipefail; {before} {command} {place}; echo status $?"
         results.append([*said(script, terminal=terminal), *files(folder)])
-    assert results[0] == results[1]
+    assert results[0] == results[1], f"without us: {results[0]}; with us: {results[1]}"
     return results[0]
 
 
