@@ -267,4 +267,17 @@ def discard(loop: Loop, place: Place) -> None:
     except FileNotFoundError:
         pass
     except OSError:
-        loop.left = place.temporary_path
+        # A file system that may not be written to says so even of a name that it does not have.
+        if exists(place.temporary, place.directory):
+            loop.left = place.temporary_path
+
+
+def exists(name: bytes, directory: int) -> bool:
+    """Whether this name is in the directory, as far as can be told."""
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass
+    return True

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from disks import small_disk
 from loop_runs import MIB, after, copy, dense, file_size_limit, loop_device, nothing_but, on_a_small_disk
 
 from pollprog.counting import Counter
@@ -391,3 +392,13 @@ def test_a_copy_is_what_cp_makes_of_it(tmp_path, b, umask):
         if preserve:
             assert ours.st_mtime_ns == theirs.st_mtime_ns
         b.unlink()
+
+
+@pytest.mark.tool("mount")
+def test_a_disk_that_is_read_only_is_told_and_no_file_that_never_was(a, tmp_path):
+    with small_disk(tmp_path, 1 * MIB) as disk:
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        with pytest.raises(OperationFailed) as caught:
+            copy(a, disk / "b")
+    assert caught.value.errno == "EROFS"
+    assert "remove" not in str(caught.value)
