@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +18,7 @@ from pollprog.probes.ffmpeg_probe import length, seconds
 from pollprog.probes.testing import Recording, play
 
 RECORDINGS = Path(__file__).parent / "data" / "recordings"
-REAL = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is large, and not required")
+REAL = pytest.mark.tool("ffmpeg")
 
 
 @pytest.mark.parametrize("size", [None, 1, 7])
