@@ -216,18 +216,18 @@ def list_jobs(command: argparse.ArgumentParser) -> None:
 
 def show_job(command: argparse.ArgumentParser) -> None:
     asking(command)
-    command.add_argument("job", metavar="JOB", help="its id")
+    command.add_argument("job", metavar="JOB", help="its id, or how that begins")
 
 
 def watch(command: argparse.ArgumentParser) -> None:
     asking(command)
     showing(command)
-    command.add_argument("job", metavar="JOB", nargs="?", help="its id; without it, all jobs")
+    command.add_argument("job", metavar="JOB", nargs="?", help="its id, or how that begins; without it, all jobs")
 
 
 def order(command: argparse.ArgumentParser) -> None:
     asking(command)
-    command.add_argument("jobs", metavar="JOB", nargs="+", help="its id")
+    command.add_argument("jobs", metavar="JOB", nargs="+", help="its id, or how that begins")
 
 
 def shell(command: argparse.ArgumentParser) -> None:

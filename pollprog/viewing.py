@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
@@ -18,7 +18,7 @@ from pollprog.calling import interruptible, run, show_result, shown, text
 from pollprog.client import open_client
 from pollprog.display import Display
 from pollprog.errands import Asker, Followed, persist
-from pollprog.errors import Cancelled, PollprogError, Unreachable
+from pollprog.errors import Cancelled, PollprogError, Unreachable, UsageError
 from pollprog.hearing import Hearing, Leaving
 from pollprog.messages import INTERFACE, JobMessage, status_of
 from pollprog.output import show
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from pollprog.status import Status
 
 __all__ = ["jobs_table", "list_jobs", "order", "show_job", "watch"]
+
+GAP = 2
+"""Cells between two columns of a table."""
+LEAST_WORK = 12
+"""Cells in which what a job does says anything."""
 
 
 def list_jobs(asker: Asker, state: str | None) -> int:
@@ -47,7 +52,7 @@ def list_jobs(asker: Asker, state: str | None) -> int:
 
 def show_job(asker: Asker, job: str) -> int:
     """``pollprog show``: one job, with all that is known of it."""
-    told = trio.run(partial(asker.ask, "Get", job=job))["job"]
+    told = run(_get, asker, job)
     if asker.as_json:
         show(json.dumps(told, ensure_ascii=False) + "\n")
         return 0
@@ -74,6 +79,24 @@ def show_job(asker: Asker, job: str) -> int:
     return 0
 
 
+async def _get(asker: Asker, job: str) -> Any:
+    async with open_client(asker.address) as client:
+        return (await client.call("Get", job=await whole_id(client, job)).result())["job"]
+
+
+async def whole_id(client: Client, typed: str) -> str:
+    """The id of the only job that begins so; what was typed if there is none, or that is an id. UsageError if there are several."""
+    jobs = msgspec.convert((await client.call("List").result())["jobs"], list[JobMessage])
+    near = [job.id for job in jobs if job.id.startswith(typed)]
+    if typed in near or not typed or len(near) == 0:
+        return typed
+    if len(near) > 1:
+        raise UsageError(
+            f"{len(near)} jobs begin with {typed!r}: {', '.join(near[:5])}{', …' if len(near) > 5 else ''}"
+        )
+    return near[0]
+
+
 def order(asker: Asker, method: str, jobs: Sequence[str]) -> int:
     """``pollprog cancel``, ``pause``, ``resume``: for each job; the exit status of the last that could not."""
     return trio.run(_order, asker, method, jobs)
@@ -82,8 +105,9 @@ def order(asker: Asker, method: str, jobs: Sequence[str]) -> int:
 async def _order(asker: Asker, method: str, jobs: Sequence[str]) -> int:
     status = 0
     async with open_client(asker.address) as client:
-        for job in jobs:
+        for typed in jobs:
             try:
+                job = await whole_id(client, typed)
                 state = (await client.call(method, job=job).result())["state"]
                 show(json.dumps({"job": job, "state": state}) + "\n" if asker.as_json else f"{job}: {state}\n")
             except Unreachable:
@@ -107,15 +131,18 @@ async def _watch(asker: Asker, job: str, held: Held) -> int:
 
         async def prepare() -> tuple[Client, JobMessage]:
             client = await stack.enter_async_context(open_client(asker.address))
-            return client, msgspec.convert((await client.call("Get", job=job).result())["job"], JobMessage)
+            told = await client.call("Get", job=await whole_id(client, job)).result()
+            return client, msgspec.convert(told["job"], JobMessage)
 
         client, told = await interruptible(held, prepare)
-        work = Followed(asker, client, job)
+        work = Followed(asker, client, told.id)
         return show_result(asker, await shown(asker, told.method, work, held, cancelling=False))
 
 
 async def _watch_all(asker: Asker, held: Held) -> int:
     known: dict[str, JobMessage] = {}
+    from rich.text import Text
+
     live = os.isatty(1) and not asker.as_json
     with Display("auto" if live else "none", interval=asker.bar_interval, shares_terminal=False) as display:
 
@@ -126,7 +153,10 @@ async def _watch_all(asker: Asker, held: Held) -> int:
             elif display.screen is not None:
                 width, height = display.screen.size()
                 shown_jobs = list(reversed(known.values()))[: max(1, (height or 24) - 3)]
-                display.screen.draw([*jobs_table(shown_jobs, width - 1), ""])
+                table = [Text(line) for line in jobs_table(shown_jobs, width - 1)]
+                for line in table:
+                    line.truncate(width - 1)
+                display.screen.draw([*(line.plain for line in table), ""])
             else:
                 show("".join(f"{job_line(one)}\n" for one in changed))
 
@@ -152,19 +182,32 @@ def job_line(job: JobMessage) -> str:
 
 
 def jobs_table(jobs: Sequence[JobMessage], room: int) -> list[str]:
-    """Jobs as the lines of a table of that many cells."""
+    """Jobs as the lines of a table of that many cells. What each does is cut to fit, and if need be some columns are left out; how
+    it is called, its state and how far it is are never cut, though a line be too long.
+    """
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True)
-    for head in ("JOB", "STATE", "DONE", "LEFT", "STARTED", "WORK"):
-        grid.add_column(head, no_wrap=True, overflow="ellipsis", ratio=1 if head == "WORK" else None)
+    columns = {head: [head] for head in ("JOB", "STATE", "DONE", "LEFT", "STARTED", "WORK")}
     for job in jobs:
         status = status_of(job.status) if job.status is not None else None
         cells = [job.id, job.state, *columns_of(status), when(job.started), job.title]
-        grid.add_row(*(Text(wording.clean(cell)) for cell in cells))
-    console = Console(width=room, color_system=None)
+        for column, cell in zip(columns.values(), cells, strict=True):
+            column.append(wording.clean(cell))
+    widths = {head: max(map(cell_len, column)) for head, column in columns.items()}
+    widths["WORK"] = min(widths["WORK"], LEAST_WORK)
+    for head in ("STARTED", "LEFT"):
+        if sum(widths.values()) + GAP * len(widths) > room:
+            del columns[head], widths[head]
+    grid = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), expand=True, show_header=False)
+    for head, width in widths.items():
+        ratio = 1 if head == "WORK" else None
+        grid.add_column(no_wrap=True, overflow="ellipsis", min_width=width, ratio=ratio)
+    for row in zip(*columns.values(), strict=True):
+        grid.add_row(*map(Text, row))
+    console = Console(width=max(room, sum(widths.values()) + GAP * len(widths)), color_system=None)
     with console.capture() as capture:
         console.print(grid)
     return [line.rstrip() for line in capture.get().rstrip("\n").split("\n")]

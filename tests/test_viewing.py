@@ -13,6 +13,9 @@ import pytest
 from services import Daemon
 from terminals import PATIENCE, Terminal, pollprog, started
 
+from pollprog.messages import JobMessage, StatusMessage
+from pollprog.viewing import jobs_table
+
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
@@ -57,6 +60,42 @@ def test_jobs_are_listed_newest_first(daemon: Daemon) -> None:
     assert [row.split()[:2] for row in rows[1:]] == [["second", "running"], ["first", "succeeded"]]
     told = [json.loads(line) for line in asked(daemon, "list", "--json", "--state", "running").stdout.splitlines()]
     assert [job["id"] for job in told] == ["second"]
+
+
+@pytest.mark.parametrize("columns", [30, 60, 80, 110])
+@pytest.mark.parametrize("name", ["compressout-1f2e3d4c", "x" * 48])
+def test_only_what_a_job_does_is_cut_to_the_width(columns: int, name: str) -> None:
+    told = {
+        "job": name,
+        "seq": 3,
+        "state": "cancelling",
+        "unit": "bytes",
+        "elapsed": 3.0,
+        "rate": 1.0,
+        "bound": "estimate",
+    }
+    status = StatusMessage(**told, current=1023 << 20, total=4000 << 20, fraction=0.25, remaining=90000.0)  # type: ignore[arg-type] # as it is sent
+    path = "/srv/a folder with a long name/" * 5
+    job = JobMessage(name, "CompressOut", f"CompressOut {path}", 0, "cancelling", 0.0, status=status)
+    head, row = jobs_table([job], columns)
+    assert row.startswith(f"{name}  cancelling  ~25%  ")
+    assert "CompressOut" in row
+    assert row.endswith("…")
+    assert len(row) <= max(columns, len(f"{name}  cancelling  ~25%  ") + 14)
+    assert head.split()[:3] == ["JOB", "STATE", "DONE"]
+    assert ("STARTED" in head) == ("1970" in row)
+
+
+def test_a_job_may_be_named_by_how_its_id_begins(daemon: Daemon) -> None:
+    submitted(daemon, "sleep", "60", name="one-1")
+    submitted(daemon, "sleep", "60", name="one-12")
+    submitted(daemon, "sleep", "60", name="two")
+    assert asked(daemon, "show", "t").stdout.startswith("job:         two\n")
+    assert asked(daemon, "pause", "one-1").stdout == "one-1: paused\n"  # which is a whole id
+    ran = asked(daemon, "cancel", "one", "tw")
+    assert (ran.returncode, ran.stdout) == (2, "two: cancelling\n")
+    assert ran.stderr == "pollprog: 2 jobs begin with 'one': one-12, one-1\n"
+    assert asked(daemon, "watch", "tw").returncode == 130
 
 
 def test_without_jobs_that_is_said_and_standard_output_stays_empty(daemon: Daemon) -> None:
