@@ -48,7 +48,8 @@ SETTLING = 2.0
 SMALLEST = 1 << 16
 """Less than this to read is a script, a list, a configuration: nobody waits for its end."""
 CHATTER = 1 << 20
-"""Less than this, written to no file or to standard error, is what a command says, and not what it does."""
+"""Less than this, written to no file or to standard error, is what a command says, and not what it does; and so is less than a
+hundredth of the user's total."""
 BUFFER = 4 << 20
 """Bytes by which the output of a copy may be behind its input."""
 DISBELIEF = 4 << 20
@@ -241,11 +242,13 @@ class Evidence:
         return Way.POSITION
 
     def _of_output(self, wchar: int, write_bytes: int) -> Sample:
-        written, how = self._files.output(chatter=CHATTER)
+        # who says of how little the work consists waits for that little
+        chatter = CHATTER if self._total is None else min(CHATTER, self._total // 100)
+        written, how = self._files.output(chatter=chatter)
         if written * 8 >= wchar and written:
             return Sample(written, source=how)
         much, how = max((wchar, "wchar"), (write_bytes, "write_bytes"), key=lambda way: way[0])
-        return Sample(much if much >= CHATTER else 0, source=how, bound=Bound.ESTIMATE)
+        return Sample(much if much >= chatter else 0, source=how, bound=Bound.ESTIMATE)
 
 
 def own_log() -> frozenset[Key]:
