@@ -51,6 +51,7 @@ PACKAGES = {
     "sha256sum": "coreutils",
     "sha512sum": "coreutils",
     "sleep": "coreutils",
+    "systemd-analyze": "systemd",
     "umount": "mount",
     "sort": "coreutils",
     "ssh": "openssh-client",
