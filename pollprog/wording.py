@@ -238,11 +238,11 @@ def speed_of(status: Status) -> str:
 def bar_line(status: Status, *, columns: int, unicode: bool, colour: bool, name: str = "", pulse: int = 0) -> str:
     """One line of at most ``columns - 1`` cells: name and phase, percentage, bar, amount, rate, elapsed, remaining.
 
-    Where the window narrows, the bar goes first, then rate, amount, elapsed, name; ``42% 3m`` is what stays. A window
-    that claims fewer than 8 columns is taken for one of 80. `pulse` is where the blob of a bar without total is: any
-    number that the caller raises by one a frame while ``status.moving``.
+    Where the window narrows, the bar goes first, then rate, amount, elapsed, name; ``42% 3m`` is what stays, and without a total
+    what is done, or how long it took. A window that claims no columns is taken for one of 80. `pulse` is where the blob of a bar
+    without total is: any number that the caller raises by one a frame while ``status.moving``.
     """
-    room = (columns if columns >= 8 else 80) - 1
+    room = (columns if columns > 0 else 80) - 1
     short = room < 50
     percent = percent_of(status, short=short, unicode=unicode)
     parts = {
@@ -256,8 +256,11 @@ def bar_line(status: Status, *, columns: int, unicode: bool, colour: bool, name:
     }
     if not percent:
         del parts["percent"]
-    if room < 20:
-        parts = {"percent": percent, "standing": parts["standing"]} if percent else {"amount": parts["amount"]}
+    droppable = ["rate", "amount", "elapsed", "label", "standing", "percent"]
+    if room < 20 and percent:
+        parts = {"percent": percent, "standing": parts["standing"]}
+    elif room < 20:
+        droppable = ["rate", "label", "elapsed", "amount", "standing"]
     gap = "  " if room >= 20 else " "
 
     def taken() -> int:
@@ -269,7 +272,7 @@ def bar_line(status: Status, *, columns: int, unicode: bool, colour: bool, name:
     width = min(40, (room - taken() - slack - len(gap) - 2) // 5 * 5)
     if "bar" in parts and width > 0:
         parts["bar"] = gauge(status, width, pulse, unicode=unicode)
-    for part in ("rate", "amount", "elapsed", "label", "standing", "percent"):
+    for part in droppable:
         if taken() <= room:
             break
         parts[part] = ""

@@ -145,7 +145,7 @@ def test_in_the_background_nothing_is_drawn_and_nothing_stops(terminal):
     terminal.wait(is_prompt)
 
 
-@pytest.mark.parametrize("size", [(4, 60), (10, 24)], ids=["low", "narrow"])
+@pytest.mark.parametrize("size", [(4, 60), (10, 24), (10, 6)], ids=["low", "narrow", "tiny"])
 def test_a_small_window_has_a_smaller_bar(terminal, size):
     terminal.resize(*size)
     terminal.run("sh", "-c", half())

@@ -80,15 +80,26 @@ def test_eighths_of_a_block_show_small_steps():
         (30, "cp   25%  0:10  35s"),
         (20, "25% 35s"),
         (8, "25% 35s"),
+        (7, "25%"),
+        (4, "25%"),
+        (3, ""),
+        (1, ""),
     ],
 )
 def test_as_the_window_narrows_the_least_important_goes_first(columns: int, text: str):
     assert line(status(), columns) == text
 
 
-@pytest.mark.parametrize("columns", [0, 1, 7])
-def test_a_window_that_claims_hardly_any_columns_is_taken_for_one_of_80(columns: int):
-    assert line(status(), columns) == line(status(), 80)
+def test_a_window_that_claims_no_columns_is_taken_for_one_of_80():
+    assert line(status(), 0) == line(status(), 80)
+
+
+@pytest.mark.parametrize(("columns", "text"), [(20, "cp 1.0 GiB 0:10"), (15, "1.0 GiB 0:10"), (8, "1.0 GiB"), (7, "")])
+def test_without_a_total_a_narrow_window_shows_what_is_done(columns: int, text: str):
+    state = status(total=None, fraction=None, remaining=None, rate=None)
+    assert line(state, columns) == text
+    unknown = replace(state, current=None)
+    assert line(unknown, columns) == ("cp 0:10" if columns >= 8 else "0:10")
 
 
 def test_a_long_name_loses_its_middle():
@@ -272,7 +283,7 @@ STATUSES = st.builds(
 def test_a_bar_line_fits_is_clean_and_never_boasts(state, columns, unicode, name, pulse):
     text = bar_line(state, columns=columns, unicode=unicode, colour=False, name=name, pulse=pulse)
     assert text.isprintable()
-    assert wcswidth(text) <= (columns if columns >= 8 else 80) - 1
+    assert wcswidth(text) <= columns - 1
     assert unicode or text.isascii()
     numbers = bar_line(replace(state, phase=""), columns=columns, unicode=unicode, colour=False, pulse=pulse)
     assert not re.search(r"inf|nan", numbers.replace("finishing", ""))
