@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from contextlib import AsyncExitStack
+import sys
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +25,7 @@ from pollprog.errands import Submitted, environment, work_of
 from pollprog.errors import (
     Cancelled,
     CommandFailed,
+    OperationError,
     PollprogError,
     Unreachable,
 )
@@ -31,6 +33,7 @@ from pollprog.hearing import Hearing, Leaving
 from pollprog.mirror import Mirror
 from pollprog.output import show
 from pollprog.status import Outcome, State
+from pollprog.varlink import ForeignError, error_reply
 
 if TYPE_CHECKING:
     import signal
@@ -42,11 +45,14 @@ if TYPE_CHECKING:
     from pollprog.signals import Held
 
 __all__ = [
+    "Left",
     "call",
     "clean_lines",
+    "complain",
     "interruptible",
     "list_operations",
     "new_job",
+    "print_error",
     "run",
     "show_result",
     "shown",
@@ -57,6 +63,10 @@ __all__ = [
 log = logging.getLogger("pollprog")
 
 T = TypeVar("T")
+
+
+class Left(Cancelled):
+    """Nobody waits for the work any more; how it ends is not known."""
 
 
 # --- one call
@@ -128,7 +138,7 @@ async def interruptible(held: Held, function: Callable[[], Awaitable[T]]) -> T:
     if failure is not None:
         raise failure
     if result is None:
-        left = Cancelled("left, before anything was done")
+        left = Left("left, before anything was done")
         left.exit_status = leaving.status or left.exit_status
         raise left
     return result
@@ -180,7 +190,7 @@ async def shown(asker: Asker, name: str, work: Called | Followed, held: Held, *,
                 ended = True
             parts.cancel_scope.cancel()
     if not ended:
-        raise Cancelled("left; the work may go on")
+        raise Left("left; the work may go on")
     if error is not None:
         if isinstance(error, Cancelled) and asked:
             error.exit_status = 128 + asked[0]
@@ -223,6 +233,26 @@ def show_result(asker: Asker, result: Any) -> int:
     elif result is not None:
         show(f"{wording.clean(text(result))}\n")
     return 0
+
+
+def complain(error: PollprogError, *, as_json: bool = False) -> None:
+    """Say what went wrong, in a line; `as_json`: and print it as one."""
+    if as_json:
+        print_error(error)
+    print(f"pollprog: {wording.clean(str(error))}", file=sys.stderr)
+
+
+def print_error(error: PollprogError) -> None:
+    """What went wrong as a line of JSON."""
+    name, parameters = error_reply(error)
+    if isinstance(error, Unreachable):
+        name, parameters = Unreachable.__name__, {"address": error.address}
+    elif not isinstance(error, ForeignError):
+        name = name.rpartition(".")[2]
+    told = {name: value for name, value in parameters.items() if name != "message"}
+    line = {"error": name, "message": wording.clean(str(error)), "parameters": told}
+    with suppress(BrokenPipeError, OperationError):  # the line on standard error comes in any case
+        show(f"{json.dumps(line, ensure_ascii=False)}\n")
 
 
 def text(value: Any) -> str:

@@ -292,6 +292,7 @@ class Jobs:
             job.channel.report,
             job.change,
             name=operation.name.lower(),
+            called=operation.name,
             directory=directory,
             environment=environment,
             interval=min(interval, LOOK),

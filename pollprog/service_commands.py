@@ -75,8 +75,9 @@ def call(arguments: argparse.Namespace) -> int:
         return calling.list_operations(asker)
     try:
         return calling.call(asker, arguments.method, arguments.values, arguments.rest, held)
-    except Cancelled:
+    except Cancelled as error:
         if held.interrupted:
+            calling.complain(error, as_json=arguments.json)
             signals.die_by(signal.SIGINT)
         raise
 
@@ -190,16 +191,34 @@ def interrupted(held: Held, function: Callable[[], int]) -> int:
     return status
 
 
+def printing_errors(function: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """The same command; with ``--json``, an error is a line of JSON on standard output, too."""
+
+    def command(arguments: argparse.Namespace) -> int:
+        from pollprog.errors import PollprogError
+
+        try:
+            return function(arguments)
+        except PollprogError as error:
+            if arguments.json:
+                from pollprog.calling import print_error
+
+                print_error(error)
+            raise
+
+    return command
+
+
 COMMANDS = {
     "daemon": daemon,
     "dial-stdio": dial_stdio,
-    "call": call,
-    "submit": submit,
-    "list": list_jobs,
-    "show": show_job,
-    "watch": watch,
-    "cancel": order,
-    "pause": order,
-    "resume": order,
+    "call": printing_errors(call),
+    "submit": printing_errors(submit),
+    "list": printing_errors(list_jobs),
+    "show": printing_errors(show_job),
+    "watch": printing_errors(watch),
+    "cancel": printing_errors(order),
+    "pause": printing_errors(order),
+    "resume": printing_errors(order),
     "shell": shell,
 }

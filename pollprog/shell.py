@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import trio
 
-from pollprog import calling, signals, viewing, wording
+from pollprog import calling, signals, viewing
 from pollprog.asking import help_text
 from pollprog.errors import PollprogError, UsageError
 from pollprog.output import show
@@ -192,7 +192,7 @@ def obey(shell: Shell, lines: TextIO) -> int:
         except PollprogError as error:
             if not line.startswith("-"):
                 raise
-            complain(error)
+            calling.complain(error)
     return 0
 
 
@@ -213,16 +213,11 @@ def converse(shell: Shell) -> int:
             except KeyboardInterrupt:
                 print()
             except PollprogError as error:
-                complain(error)
+                calling.complain(error)
                 status = error.exit_status
     finally:
         history()
     return status
-
-
-def complain(error: PollprogError) -> None:
-    """Say what went wrong, and go on."""
-    print(f"pollprog: {wording.clean(str(error))}", file=sys.stderr)
 
 
 def remember() -> Callable[[], None]:

@@ -14,11 +14,11 @@ import msgspec
 import trio
 
 from pollprog import wording
-from pollprog.calling import interruptible, run, show_result, shown, text
+from pollprog.calling import Left, complain, interruptible, run, show_result, shown, text
 from pollprog.client import open_client
 from pollprog.display import Display
 from pollprog.errands import Asker, Followed, persist
-from pollprog.errors import Cancelled, PollprogError, Unreachable, UsageError
+from pollprog.errors import PollprogError, Unreachable, UsageError
 from pollprog.hearing import Hearing, Leaving
 from pollprog.messages import INTERFACE, JobMessage, status_of
 from pollprog.output import show
@@ -113,7 +113,7 @@ async def _order(asker: Asker, method: str, jobs: Sequence[str]) -> int:
             except Unreachable:
                 raise
             except PollprogError as error:
-                print(f"pollprog: {wording.clean(str(error))}", file=sys.stderr)
+                complain(error, as_json=asker.as_json)
                 status = error.exit_status
     return status
 
@@ -122,7 +122,7 @@ def watch(asker: Asker, job: str | None, held: Held) -> int:
     """``pollprog watch``: one job to its end, and its exit status; or all jobs, until somebody ends it."""
     try:
         return run(_watch_all, asker, held) if job is None else run(_watch, asker, job, held)
-    except Cancelled:
+    except Left:
         return 130
 
 

@@ -23,8 +23,9 @@ from pollprog import runner
 from pollprog.counting import Counter
 from pollprog.errors import Cancelled, CommandFailed, InternalError
 from pollprog.notify import Notices, hearer
+from pollprog.paths import size_text
 from pollprog.spawning import spawn
-from pollprog.status import State
+from pollprog.status import State, Unit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -58,6 +59,7 @@ class Work:
         change: runner.Change,
         *,
         name: str = "copy",
+        called: str = "the operation",
         directory: str = "/",
         environment: Mapping[str, str] | None = None,
         interval: float = 1.0,
@@ -65,6 +67,8 @@ class Work:
         threads: trio.CapacityLimiter | None = None,
     ) -> None:
         self.counter = Counter(name)
+        self.called = called
+        """Its name, for people."""
         self.notices = Notices(self.check)
         self.directory = directory
         """Where its commands run, unless it says otherwise."""
@@ -82,6 +86,8 @@ class Work:
         self._going = threading.Event()
         self._going.set()
         self._stop = False
+        self._last: Sample | None = None
+        """What its commands were last seen to have done."""
         self._stopping = trio.Event()
         self._spawned: set[Spawned] = set()
         self._in_thread = trio.CancelScope(shield=True)
@@ -97,7 +103,17 @@ class Work:
     def check(self) -> None:
         """The same for who would rather be thrown out: raises `Cancelled`."""
         if self.stopped():
-            raise Cancelled("it was cancelled")
+            raise self.cancelled()
+
+    def cancelled(self) -> Cancelled:
+        """That it was cancelled, and how far it was."""
+        last = self.sample() or self._last
+        if last is None or not last.current or last.phase:  # which counts from its own beginning
+            return Cancelled(f"{self.called} was cancelled")
+        shown = size_text if last.unit is Unit.BYTES else str
+        of = "" if last.total is None else f" of {shown(last.total)}"
+        unit = "" if last.unit is Unit.BYTES else f" {last.unit}"
+        return Cancelled(f"{self.called} was cancelled, after {shown(last.current)}{of}{unit}")
 
     def sample(self) -> Sample | None:
         """What the operation says of itself; None if that is nothing, or nothing while a command speaks for it."""
@@ -149,7 +165,7 @@ class Work:
 
     def report(self, sample: Sample) -> None:
         """Say how far a part of it is, unless it says so itself."""
-        self.seen = sample.current
+        self.seen, self._last = sample.current, sample
         steps = self.notices.steps
         if self.notices.said is None:
             self._report(sample if steps is None else steps.of(sample))
@@ -275,7 +291,7 @@ class Work:
     def check_here(self) -> None:
         """Raise `Cancelled` if the job is to stop; waits for nothing."""
         if self._stop:
-            raise Cancelled("it was cancelled")
+            raise self.cancelled()
 
     # -- for the job
 

@@ -113,6 +113,36 @@ def test_what_cannot_be_is_one_line_and_an_exit_status(
     assert ran.stderr.count("\n") == 1
 
 
+def test_with_json_what_went_wrong_is_a_line_too(daemon: Daemon, tmp_path: Path) -> None:
+    ran = asked(daemon, "call", "--json", "Checksum", "path=/nowhere")
+    [told] = lines(ran.stdout)
+    assert (told["error"], told["parameters"]) == ("NoSuchFile", {"path": "/nowhere"})
+    assert (ran.returncode, ran.stderr) == (1, f"pollprog: {told['message']}\n")
+    ran = asked(daemon, "call", "--json", "Run", "--", "sh", "-c", "echo oh; exit 3")
+    [told] = lines(ran.stdout)
+    assert (told["error"], told["parameters"]) == ("CommandFailed", {"exit": 3, "output": "oh\n"})
+    [told] = lines(asked(daemon, "submit", "--json", "Checksm", "path=/nowhere").stdout)
+    assert told["error"] == "UsageError"
+    ran = asked(daemon, "cancel", "--json", "nobody")
+    [told] = lines(ran.stdout)
+    assert (told["error"], told["parameters"], ran.returncode) == ("NoSuchJob", {"job": "nobody"}, 1)
+    [told] = lines(pollprog("list", "--json", "--connect", f"unix:{tmp_path}/sock").stdout)
+    assert (told["error"], told["parameters"]) == ("Unreachable", {"address": f"unix:{tmp_path}/sock"})
+
+
+def test_a_call_that_is_cancelled_says_how_far_it_came(daemon: Daemon, tmp_path: Path) -> None:
+    script = f"head -c 4194304 /dev/zero > {tmp_path}/half; exec sleep 60"
+    words = ["Run", "total=8M", f"probe=filesize:{tmp_path}/half", "--", "sh", "-c", script]
+    with started("call", "--connect", daemon.address, "--json", *words) as process:
+        assert process.stdout is not None
+        while json.loads(process.stdout.readline())["current"] != 4 << 20:
+            pass
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=PATIENCE)
+    assert errors == "pollprog: Run was cancelled, after 4.0 MiB of 8.0 MiB\n"
+    assert lines(rest)[-1]["error"] == "Cancelled"
+
+
 def test_a_destination_that_exists_names_the_parameter_that_replaces_it(daemon: Daemon, tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).write_bytes(name.encode())
