@@ -1,6 +1,6 @@
 """What is typed for a call, made into its parameters, by what the operation declares of each.
 
-``key=value`` is one parameter: a path may be relative, a number a size as in ``4G``, a truth ``yes`` or ``no``. Said again, it is the
+``key=value`` is one parameter: a path may be relative, also behind the ``@`` of a total, a number a size as in ``4G``, a truth ``yes`` or ``no``. Said again, it is the
 next word of a list; ``environment.LANG=C`` is one entry of a map; words behind ``--`` are the list. ``key:=JSON`` is taken as it is.
 """
 
@@ -105,7 +105,9 @@ def converted(parameter: ParameterMessage, value: str, directory: str | None) ->
             # Joined and no more: a slash at the end means something to rsync, and .. behind a link is the kernel's to resolve.
             return os.path.join(directory, os.path.expanduser(value)) if directory else value
         case "integer" | "size":
-            return integer(key, value)
+            return integer(key, value, parameter.kind)
+        case "string" if key == "total" and value.startswith("@") and directory:
+            return f"@{os.path.join(directory, os.path.expanduser(value[1:]))}"
         case "number":
             return number(key, value)
         case "boolean":
@@ -118,13 +120,15 @@ def converted(parameter: ParameterMessage, value: str, directory: str | None) ->
             return value
 
 
-def integer(key: str, value: str) -> int:
-    """A whole number, or a size."""
+def integer(key: str, value: str, kind: str) -> int:
+    """A whole number, which may be written as a size."""
     if re.fullmatch(r"-?[0-9]{1,19}", value):
         return int(value)
     try:
         return parse_size(value)
     except UsageError as error:
+        if kind == "integer":
+            raise UsageError(f"{key}: {value!r} is not a number") from error
         raise UsageError(f"{key}: {error}") from error
 
 
@@ -146,7 +150,8 @@ def from_json(key: str, value: str) -> Any:
 def usage(operation: OperationMessage) -> str:
     """How to call it, in a line."""
     words = [
-        f"{parameter.name}=…" if parameter.required else f"[{parameter.name}=…]" for parameter in operation.parameters
+        f"{parameter.name}=…" if parameter.required else f"[{parameter.name}=…]"
+        for parameter in sorted(operation.parameters, key=lambda parameter: not parameter.required)
     ]
     return f"usage: {' '.join([operation.name, *words])}"
 

@@ -7,6 +7,7 @@ caller chooses the program. `probe` and `total` may have placeholders too.
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -139,9 +140,20 @@ class Declaration:
             if name in OURS:
                 raise self.wrong(key, f"{{{name}}}: every operation has {name} already; choose another name")
             if name not in self.parameters:
+                if kind is None and self.parameters:
+                    raise self.wrong(key, self.unknown(key, name))
                 self.parameters[name] = self.parameter(key, name, kind or "")
             elif kind is not None:
                 raise self.wrong(key, f"{{{name}:{kind}}}: its type stands where it comes first; write {{{name}}} here")
+
+    def unknown(self, key: str, name: str) -> str:
+        """What is wrong with a placeholder that stands for no other and has no type: it is mistyped, or new."""
+        others = list(self.parameters)
+        near = difflib.get_close_matches(name, others, 3) or others
+        there = f"there is {' and '.join(f'{{{other}}}' for other in near)}"
+        if key == "argv":
+            return f"{{{name}}} has no type: write {{{name}:path}}, as it may be, where it is new; {there}"
+        return f"argv has no {{{name}}}; {there}"
 
     def parameter(self, key: str, name: str, kind: str) -> Parameter:
         """The parameter that a placeholder stands for."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pollprog.asking import find, help_text, parameters_of
+from pollprog.asking import find, help_text, parameters_of, usage
 from pollprog.catalogue import ours
 from pollprog.errors import UsageError
 
@@ -39,6 +39,19 @@ def test_a_relative_path_begins_where_the_user_is() -> None:
 def test_a_relative_path_means_nothing_on_another_machine() -> None:
     with pytest.raises(UsageError, match=r"source: 'a\.img' is relative, .* begin with /"):
         typed("CopyFile", "source=a.img", "destination=/b", directory=None)
+
+
+def test_the_file_that_a_total_names_may_be_relative_too() -> None:
+    assert typed("Run", "total=@disk.img", rest=["true"])["total"] == "@/here/disk.img"
+    assert typed("Run", "total=@/disk.img", rest=["true"])["total"] == "@/disk.img"
+    assert typed("Run", "total=4G", rest=["true"])["total"] == "4G"
+    assert typed("Run", "total=@disk.img", rest=["true"], directory=None)["total"] == "@disk.img"  # refused there
+
+
+def test_the_usage_names_first_what_has_to_be_there() -> None:
+    for operation in OPERATIONS:
+        words = usage(operation).split()[2:]
+        assert words == sorted(words, key=lambda word: word.startswith("[")), words
 
 
 def test_the_home_directory_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,6 +117,7 @@ def test_what_cannot_be_is_told_in_a_line(words: list[str], complaint: str) -> N
     [
         ("Checksum", ["path=/a", "algorithm=sha1"], "algorithm: 'sha1' is none of sha256, sha512, blake2b, md5"),
         ("Fill", ["path=/a", "size=much"], "size: 'much'"),
+        ("Observe", ["pid=1x"], "pid: '1x' is not a number"),
         ("Run", ["environment=x"], r"environment: write environment.NAME=value"),
     ],
 )

@@ -138,6 +138,8 @@ A = "[operations.A]\nargv = ['x'"
         (A + ', \'a{x:string}\']\ndefaults.x = "\\u0000"', "3: operations.A.defaults.x: x: no argument has a NUL"),
         (A + "]\nprobe = 'guess'", "3: operations.A.probe: there is no probe 'guess'"),
         (A + "]\nprobe = 'filesize'", "3: operations.A.probe: --probe 'filesize' cannot be"),
+        (A + ", '{folder:path}']\ntotal = '@{foldr}'", "3: operations.A.total: argv has no {foldr}; there is {folder}"),
+        (A + ", '{folder:path}', '{foldr}']", "2: operations.A.argv: {foldr} has no type: write {foldr:path}"),
         (A + "]\nprobe = 'filesize:{x}'", "3: operations.A.probe: {x:}: a type is"),
         (A + "]\ntotal = 'much'", "3: operations.A.total: 'much' is not a size"),
         (A + "]\ntotal = '@here'", "3: operations.A.total: what stands behind the @ has to be absolute"),
