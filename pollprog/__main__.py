@@ -1,7 +1,7 @@
 """The door: ``pollprog``, and ``python -m pollprog``.
 
 Until pollprog holds its signals, Ctrl-C ends it as it ends any program: at once, and without a word. The interpreter would
-tell of whatever it was importing. Where SIGINT is ignored on our behalf, it stays so, for us and for the command.
+tell of whatever it was importing; before it comes to the first line of ``scripts/pollprog``, it still does. Where SIGINT is ignored on our behalf, it stays so, for us and for the command.
 """
 
 from __future__ import annotations

@@ -11,18 +11,19 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from children import wait_until
 from terminals import BIN, COUNTING, ENVIRONMENT, POLLPROG, Counting, Terminal, session, shell, started
 
-from pollprog import signals
+from pollprog import signals, tools
 from pollprog.launch import Command, is_stopped, launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 SENT = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGPIPE", "SIGALRM", "SIGXFSZ", "SIGWINCH", "SIGRTMIN", "SIGTERM"]
 IGNORED = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]
@@ -330,7 +331,7 @@ def test_who_descends_from_whom():
 def test_held_signals_are_let_go_again_and_what_came_meanwhile_is_forgotten():
     code = """
 import os, signal
-from pollprog import signals
+from pollprog import signals, tools
 held = signals.hold()
 os.kill(os.getpid(), signal.SIGTERM)
 held.release()
@@ -344,12 +345,13 @@ os.kill(os.getpid(), signal.SIGUSR2)
 
 # --- before anything has begun
 
+SCRIPT = Path(__file__).parents[1] / "scripts" / "pollprog"
 MODULES = {
     "run": ["argparse", "pollprog.cli", "pollprog.launch"],
     "attach": ["argparse", "pollprog.signals"],
     "copy": ["argparse", "pollprog.signals"],
     "top": ["argparse", "pollprog.top", "psutil", "trio"],
-    "probes": ["argparse", "pollprog.probes.dd"],
+    "probes": ["argparse", tools.PROBES[min(tools.PROBES)]],
     "completion": ["argparse", "shtab"],
 }
 """By command, what it imports before it holds any signal."""
@@ -387,6 +389,26 @@ def test_ctrl_c_while_we_are_being_imported_ends_us_without_a_word_and_nothing_i
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=environment, cwd=tmp_path)
         assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", ""), module
     assert os.listdir(tmp_path) == ["sitecustomize.py"]
+
+
+@pytest.mark.parametrize("module", ["pollprog", "pollprog.__main__"])
+def test_ctrl_c_before_anything_of_ours_is_imported_ends_us_without_a_word(module, tmp_path):
+    environment = {**at_import(tmp_path, "os.kill(os.getpid(), signal.SIGINT)"), "WATCHED_MODULE": module}
+    words = [sys.executable, str(SCRIPT), *WORDS["run"]]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=environment, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+    assert os.listdir(tmp_path) == ["sitecustomize.py"]
+
+
+def test_the_script_that_is_installed_is_ours_and_can_be_run():
+    with open(SCRIPT.parents[1] / "pyproject.toml", "rb") as file:
+        project = tomllib.load(file)
+    scripts = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-scripts"]
+    assert scripts == {str(SCRIPT.relative_to(SCRIPT.parents[1])): "pollprog"}
+    assert "scripts" not in project["project"], "pip would write another"
+    assert os.access(SCRIPT, os.X_OK)
+    done = subprocess.run([sys.executable, SCRIPT, "run", "--", "sh", "-c", "echo words; exit 7"], capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (7, b"words\n", b"")
 
 
 @pytest.mark.parametrize("command", WORDS)
