@@ -33,8 +33,11 @@ __all__ = ["Shell", "main"]
 
 PROMPT = "pollprog> "
 LONGEST_HISTORY = 1000
+NAME = r"\b[a-z]+\b"
+"""A command, where it is typed with what stands behind it."""
 HELP = {
     "help [OPERATION]": "what can be called, or how",
+    "[call] OPERATION …": "have it done, and show how far it is",
     "submit OPERATION …": "start it and go on; prints the job's id",
     "list": "the jobs",
     "show JOB": "all that is known of a job",
@@ -81,6 +84,14 @@ class Shell:
         if words:
             from pollprog.asking import find
 
+            name = {"?": "help", "exit": "quit"}.get(words[0], words[0])
+            if name in COMMANDS:
+                show(
+                    "".join(
+                        f"{typed}  {meaning}\n" for typed, meaning in HELP.items() if name in re.findall(NAME, typed)
+                    )
+                )
+                return 0
             show(f"{help_text(find(self.operations, words[0]))}\n")
             return 0
         calling.list_operations(self.asker)
@@ -179,17 +190,18 @@ def main(asker: Asker, file: str | None) -> int:
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
     with lines:
-        return obey(shell, lines)
+        return obey(shell, lines, file or "standard input")
 
 
-def obey(shell: Shell, lines: TextIO) -> int:
-    """Do what each line says, to the first that fails."""
-    for line in lines:
+def obey(shell: Shell, lines: TextIO, name: str) -> int:
+    """Do what each line says, to the first that fails; its error names the line."""
+    for number, line in enumerate(lines, 1):
         try:
             shell.run(line.removeprefix("-"))
         except EOFError:
             break
         except PollprogError as error:
+            error.args = (f"{name}, line {number}: {error}",)
             if not line.startswith("-"):
                 raise
             calling.complain(error)

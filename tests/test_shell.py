@@ -12,7 +12,7 @@ from terminals import Terminal, pollprog, started
 from pollprog.addresses import parse_address
 from pollprog.errands import Asker
 from pollprog.errors import UsageError
-from pollprog.shell import Shell, candidates, paths
+from pollprog.shell import COMMANDS, HELP, Shell, candidates, paths
 from pollprog.signals import Held
 
 if TYPE_CHECKING:
@@ -68,13 +68,13 @@ def test_lines_may_come_from_a_pipe(daemon: Daemon) -> None:
 def test_the_first_error_ends_a_script_with_its_exit_status(daemon: Daemon, tmp_path: Path) -> None:
     ran = obeyed(daemon, "Run -- false\nRun -- echo never\n", tmp_path)
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr == "pollprog: false ended with exit status 1\n"
+    assert ran.stderr == "pollprog: script, line 1: false ended with exit status 1\n"
 
 
 def test_a_line_that_may_fail_does_not_end_a_script(daemon: Daemon, tmp_path: Path) -> None:
     ran = obeyed(daemon, "-Run -- false\nRun -- echo on\n", tmp_path)
     assert (ran.returncode, ran.stdout) == (0, "on\n")
-    assert ran.stderr == "pollprog: false ended with exit status 1\n"
+    assert ran.stderr == "pollprog: script, line 1: false ended with exit status 1\n"
 
 
 def test_relative_paths_follow_cd(daemon: Daemon, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_relative_paths_follow_cd(daemon: Daemon, tmp_path: Path) -> None:
     (tmp_path / "deep/file").write_bytes(b"x")
     assert obeyed(daemon, "cd deep\nChecksum path=file\n", tmp_path).returncode == 0
     ran = obeyed(daemon, "cd nowhere\n", tmp_path)
-    assert (ran.returncode, ran.stderr) == (2, "pollprog: cd: nowhere: No such file or directory\n")
+    assert (ran.returncode, ran.stderr) == (2, "pollprog: script, line 1: cd: nowhere: No such file or directory\n")
 
 
 def test_a_script_submits_and_looks_at_jobs(daemon: Daemon, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_script_submits_and_looks_at_jobs(daemon: Daemon, tmp_path: Path) -> N
 def test_what_cannot_be_is_one_line(daemon: Daemon, tmp_path: Path, line: str, complaint: str) -> None:
     ran = obeyed(daemon, f"{line}\n", tmp_path)
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert ran.stderr.startswith(f"pollprog: {complaint}")
+    assert ran.stderr.startswith(f"pollprog: script, line 1: {complaint}")
     assert ran.stderr.count("\n") == 1
 
 
@@ -121,6 +121,12 @@ def test_help_tells_of_every_operation_and_of_one(daemon: Daemon, tmp_path: Path
     assert "CopySize " in ran.stdout
     assert "cancel JOB" in ran.stdout
     assert "usage: CopyFile source=" in ran.stdout
+
+
+def test_help_tells_of_the_commands_too(daemon: Daemon, tmp_path: Path) -> None:
+    ran = obeyed(daemon, "help watch\nhelp pause\nhelp exit\nhelp call\n", tmp_path)
+    assert [line.split()[0] for line in ran.stdout.splitlines()] == ["watch", "cancel", "quit", "[call]"]
+    assert {name for name in COMMANDS if not any(name in typed for typed in HELP)} == {"?", "exit"}
 
 
 # --- completion
