@@ -122,6 +122,8 @@ class Operation:
             if value is None or value == parameter.default or parameter.kind == "map":
                 continue  # an environment is nobody else's business
             text = " ".join(value) if parameter.kind == "strings" else str(value)
+            if isinstance(value, bool):
+                text = text.lower()  # as it is typed
             words.append(text if parameter.required else f"{parameter.name}={text}")
         title = " ".join([self.name, *words])[:500]
         return "".join(letter if letter.isprintable() else "\ufffd" for letter in title)

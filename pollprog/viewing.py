@@ -68,7 +68,7 @@ def show_job(asker: Asker, job: str) -> int:
         lines.append(("ended", when(one.ended)))
     if one.status is not None:
         status = status_of(one.status)
-        told_of = wording.bar_line(status, columns=79, unicode=False, colour=False) if not status.state.over else ""
+        told_of = "" if status.state.over else standing_line(status)
         lines += [("progress", told_of.strip())] if told_of else []
         lines += [("measured by", status.source)] if status.source else []
     if one.message:
@@ -77,6 +77,13 @@ def show_job(asker: Asker, job: str) -> int:
         lines.append(("result", text(one.result)))
     show("".join(f"{name + ':':13}{wording.clean(value)}\n" for name, value in lines))
     return 0
+
+
+def standing_line(status: Status) -> str:
+    """How far it is, in a line that does not move: without a total there is no gauge, for it would show a part of nothing."""
+    if status.fraction is None:
+        return wording.LogLines(unicode=False).due(status)[0]
+    return wording.bar_line(status, columns=79, unicode=False, colour=False)
 
 
 async def _get(asker: Asker, job: str) -> Any:

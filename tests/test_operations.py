@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Meta
 
+from pollprog.catalogue import ours
 from pollprog.errors import InternalError, InvalidParameter, PathNotAbsolute
 from pollprog.operations import declare, operation
 from pollprog.varlink import decode
@@ -139,6 +140,13 @@ def test_a_path_with_a_nul_in_it_is_refused() -> None:
 def test_a_title_is_one_line_without_what_is_nobodys_business() -> None:
     arguments = THUMBNAILS.arguments(decoded(folder="/a\nb\x1b[2J", names=["x", "y"], size=7, labels={"key": "secret"}))
     assert THUMBNAILS.title(arguments) == "MakeThumbnails /a\ufffdb\ufffd[2J x y size=7"
+
+
+def test_a_truth_stands_in_the_title_as_it_is_typed() -> None:
+    copy = ours()["CopyFile"]
+    arguments = {parameter.name: parameter.default for parameter in copy.parameters}
+    given = {"source": "/a", "destination": "/b", "overwrite": True}
+    assert copy.title(arguments | given) == "CopyFile /a /b overwrite=true"
 
 
 @given(st.text(), st.lists(st.text()), st.integers(1, 4096), st.text())

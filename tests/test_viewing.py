@@ -117,6 +117,16 @@ def test_all_that_is_known_of_a_job_is_shown(daemon: Daemon) -> None:
         assert re.search(f"^{line}$", shown, re.MULTILINE), shown
 
 
+def test_a_job_without_a_total_is_shown_without_a_gauge(daemon: Daemon) -> None:
+    ran = asked(daemon, "submit", "Run", "job=it", "--", "sh", "-c", "head -c 5000000 /dev/zero; exec sleep 60")
+    assert ran.returncode == 0
+    until(lambda: json.loads(asked(daemon, "show", "--json", "it").stdout)["status"].get("current"))
+    asked(daemon, "pause", "it")
+    [row] = [row for row in asked(daemon, "show", "it").stdout.splitlines() if row.startswith("progress:")]
+    assert "paused" in row
+    assert "[" not in row
+
+
 def test_what_a_terminal_would_obey_is_never_printed(daemon: Daemon) -> None:
     submitted(daemon, "sh", "-c", "exit 3 # \033]0;title\007\033[31m")
     until(lambda: state(daemon) == "failed")
