@@ -77,6 +77,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         end = command_word(argv)
     elif argv[:1] in (["call"], ["submit"], ["probes"], ["record"]) and "--" in argv:
         end = argv.index("--")
+    helped = helped_operation(argv[:end])
+    if helped is not None:
+        argv, end = helped, len(helped)
     if argv and argv[0] in COMMANDS:
         command = Parser(f"pollprog {argv[0]}", COMMANDS[argv[0]][0])
         COMMANDS[argv[0]][1](command)
@@ -86,10 +89,25 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         arguments, unknown = parser().parse_known_args(argv[:end])
     if unknown:
         raise UsageError(f"unrecognized arguments: {' '.join(unknown)}; see pollprog {arguments.command} --help")
+    arguments.help = helped is not None
     arguments.rest = argv[end + 1 :] if argv[end : end + 1] == ["--"] else None
     if arguments.command == "run":
         arguments.words = argv[end:] if arguments.rest is None else arguments.rest
     return arguments
+
+
+def helped_operation(argv: Sequence[str]) -> list[str] | None:
+    """The same without the option, where a command line asks for help with one operation: the daemon knows what that takes."""
+    if argv[:1] not in (["call"], ["submit"]) or not {"-h", "--help"} & set(argv):
+        return None
+    rest = [word for word in argv if word not in ("-h", "--help")]
+    try:
+        command = Parser(f"pollprog {argv[0]}", COMMANDS[argv[0]][0])
+        COMMANDS[argv[0]][1](command)
+        method = command.parse_known_args(rest[1:])[0].method
+    except UsageError:
+        return None
+    return None if method is None else rest
 
 
 def command_word(argv: list[str]) -> int:

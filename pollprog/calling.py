@@ -18,7 +18,7 @@ import msgspec
 import trio
 
 from pollprog import signals, wording
-from pollprog.asking import find, parameters_of
+from pollprog.asking import find, help_text, parameters_of
 from pollprog.client import open_client
 from pollprog.display import Display, JsonLines
 from pollprog.errands import Submitted, environment, work_of
@@ -49,6 +49,7 @@ __all__ = [
     "call",
     "clean_lines",
     "complain",
+    "help_of",
     "interruptible",
     "list_operations",
     "new_job",
@@ -280,6 +281,12 @@ def submit(asker: Asker, method: str, words: Sequence[str], rest: Sequence[str] 
 
     job = trio.run(ask)
     show(json.dumps({"job": job}) + "\n" if asker.as_json else f"{job}\n")
+    return 0
+
+
+def help_of(asker: Asker, method: str) -> int:
+    """``pollprog call METHOD --help``: what it does, and what it takes."""
+    show(f"{help_text(find(run(asker.operations), method))}\n")
     return 0
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pollprog.config import Configuration
+    from pollprog.errands import Asker
     from pollprog.signals import Held
 
 __all__ = ["COMMANDS", "attach", "top"]
@@ -70,9 +71,9 @@ def call(arguments: argparse.Namespace) -> int:
         as_json=arguments.json,
         progress_fd=arguments.progress_fd,
     )
-    if arguments.method is None:
+    if arguments.method is None or arguments.help:
         held.release()
-        return calling.list_operations(asker)
+        return help_of(arguments, asker) if arguments.help else calling.list_operations(asker)
     try:
         return calling.call(asker, arguments.method, arguments.values, arguments.rest, held)
     except Cancelled as error:
@@ -82,12 +83,28 @@ def call(arguments: argparse.Namespace) -> int:
         raise
 
 
+def help_of(arguments: argparse.Namespace, asker: Asker) -> int:
+    """What an operation takes; where no daemon is there to say it, what can be typed in any case."""
+    from pollprog import calling
+    from pollprog.arguments import parse
+    from pollprog.errors import Unreachable
+
+    try:
+        return calling.help_of(asker, arguments.method)
+    except Unreachable as error:
+        calling.complain(error)
+        parse([arguments.command, "--help"])  # which ends here
+        raise
+
+
 def submit(arguments: argparse.Namespace) -> int:
     """``pollprog submit``."""
     from pollprog import calling
     from pollprog.errands import asker_of
 
     asker = asker_of(arguments.connect, as_json=arguments.json)
+    if arguments.help:
+        return help_of(arguments, asker)
     return calling.submit(asker, arguments.method, arguments.values, arguments.rest)
 
 

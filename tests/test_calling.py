@@ -92,6 +92,26 @@ def test_without_a_method_those_that_there_are_are_listed(daemon: Daemon) -> Non
     assert {"CopyFile", "Run"} <= {line["name"] for line in lines(asked(daemon, "call", "--json").stdout)}
 
 
+@pytest.mark.parametrize("command", ["call", "submit"])
+@pytest.mark.parametrize("words", [["Checksum", "--help"], ["-h", "Checksum"]])
+def test_help_with_an_operation_names_its_parameters(daemon: Daemon, command: str, words: list[str]) -> None:
+    ran = asked(daemon, command, *words)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "usage: Checksum path=… [algorithm=…]" in ran.stdout
+    assert f"usage: pollprog {command}" in asked(daemon, command, "--help").stdout
+
+
+def test_help_behind_two_dashes_is_the_commands(daemon: Daemon) -> None:
+    assert asked(daemon, "call", "Run", "--", "echo", "x", "--help").stdout == "x --help\n"
+
+
+def test_help_with_an_operation_needs_a_daemon_that_knows_it(daemon: Daemon, tmp_path: Path) -> None:
+    assert asked(daemon, "call", "Checksm", "--help").stderr.startswith("pollprog: there is no operation 'Checksm'")
+    ran = pollprog("call", "--connect", f"unix:{tmp_path}/sock", "Checksum", "--help")
+    assert ran.stdout.startswith("usage: pollprog call")
+    assert "pollprog daemon" in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "status", "complaint"),
     [
