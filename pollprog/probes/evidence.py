@@ -12,6 +12,7 @@ So the rule, at each look:
   allocated size of the output where the input has holes and the output is its copy; `rchar` where the position says
   nothing (pread). Several inputs, or one that is named several times, or folders: `rchar`, and what grows beyond the position of the
   present output. An input that is read once more without being named again has no total from then on: `rchar` alone.
+  One that was read to its end, by a program that reads what it has put by meanwhile (sort), is done: the rest is finishing.
 * No input: the size of what grows, or its allocated size where that is what moves; failing that, `wchar` or `write_bytes`.
   There is no total then, but the user's.
 
@@ -48,8 +49,8 @@ SETTLING = 2.0
 SMALLEST = 1 << 16
 """Less than this to read is a script, a list, a configuration: nobody waits for its end."""
 CHATTER = 1 << 20
-"""Less than this, written to no file or to standard error, is what a command says, and not what it does; and so is less than a
-hundredth of the user's total."""
+"""Less than this, written to no file or to standard error, is what a command says, and not what it does. Where the user's total
+is small, a hundredth of that."""
 BUFFER = 4 << 20
 """Bytes by which the output of a copy may be behind its input."""
 DISBELIEF = 4 << 20
@@ -191,6 +192,8 @@ class Evidence:
                 reader.rchar + reader.in_flight(self._files), reader.total(), source="rchar", bound=Bound.ESTIMATE
             )
         source = next((file for file in reader.inputs if file.key == reader.largest.key), None)
+        if source is None and reader.done and reader.way in (Way.POSITION, Way.ONE_CALL):
+            return Sample(reader.largest.size, reader.largest.size, source=reader.way.value)
         if source is None:  # closed: nothing more to be seen of it
             return replace(self._last, source=self._last.source.partition(":")[2]) if self._last else None
         return self._of_single(reader, source)
@@ -244,9 +247,9 @@ class Evidence:
     def _of_output(self, wchar: int, write_bytes: int) -> Sample:
         # who says of how little the work consists waits for that little
         chatter = CHATTER if self._total is None else min(CHATTER, self._total // 100)
-        written, how = self._files.output(chatter=chatter)
+        written, how, bound = self._files.output(chatter=chatter)
         if written * 8 >= wchar and written:
-            return Sample(written, source=how)
+            return Sample(written, source=how, bound=bound)
         much, how = max((wchar, "wchar"), (write_bytes, "write_bytes"), key=lambda way: way[0])
         return Sample(much if much >= chatter else 0, source=how, bound=Bound.ESTIMATE)
 
@@ -272,7 +275,8 @@ def credible(reader: Reader) -> bool:
     total = reader.total()
     if not reader.reads:
         return False
-    return total is None or (total >= SMALLEST and (reader.again or reader.rchar <= 2 * total + DISBELIEF))
+    more = reader.again or (reader.done and reader.puts_by)
+    return total is None or (total >= SMALLEST and (more or reader.rchar <= 2 * total + DISBELIEF))
 
 
 def weight(reader: Reader) -> float:

@@ -15,6 +15,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from pollprog.process import block_device_size
+from pollprog.status import Bound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,6 +54,8 @@ class FileSeen:
     """What is allocated of it grew while its size stood."""
     moved: bool = False
     """Its position moved at some look."""
+    temporary: bool = False
+    """It has no name any more, or one that nobody gave it, where such files are kept: it comes and goes within the work."""
     says: bool = False
     """It is somebody's standard error: a few lines in it are words, and no work."""
     present: bool = True
@@ -82,7 +85,9 @@ class Files:
     def __init__(self, before: Before | None = None) -> None:
         self.by_key: dict[Key, FileSeen] = {}
         self.closed = 0
-        """Bytes written to files that have been closed since."""
+        """Bytes written to files that have been closed since, as far as was seen."""
+        self._temporary = False
+        """Temporary files are among them."""
         self._said = 0
         """The same for what was somebody's standard error."""
         self._before = before or {}
@@ -112,6 +117,7 @@ class Files:
                 self._said += seen.output[0]
             else:
                 self.closed += seen.output[0]
+                self._temporary = self._temporary or bool(seen.temporary and seen.output[0])
 
     def _take(self, process: Process, file: OpenFile) -> None:
         seen = self.by_key.get(file.key)
@@ -135,19 +141,25 @@ class Files:
         if file.writes and file.key in self._before:
             begins, size, _ = self._before[file.key]
             size, position = max(0, size - begins), 0
-        return FileSeen(process.path(file), size, blocks, position, size, blocks, position)
+        path = process.path(file)
+        temporary = file.fd > 2 and file.key not in self._before and is_temporary(process, path)
+        return FileSeen(path, size, blocks, position, size, blocks, position, temporary=temporary)
 
-    def output(self, *, chatter: int = 0) -> tuple[int, str]:
-        """How much the whole tree has written to files, and what says so of the largest.
+    def output(self, *, chatter: int = 0) -> tuple[int, str, Bound]:
+        """How much the whole tree has written to files, what says so of the largest, and how far to trust it.
 
         Less than `chatter` on standard error does not count.
         """
         done, said, largest = self.closed, self._said, (0, "")
+        unseen, temporary = bool(done), self._temporary
         for seen in self.by_key.values():
             part = seen.output
             done, said = (done, said + part[0]) if seen.says else (done + part[0], said)
             largest = max(largest, part)
-        return done + (said if said >= chatter else 0), largest[1] or "output-size"
+            unseen = unseen or bool(part[0] and seen.appends and seen.first_size)
+            temporary = temporary or bool(part[0] and seen.temporary)
+        bound = Bound.ESTIMATE if temporary else Bound.LOWER if unseen else Bound.EXACT
+        return done + (said if said >= chatter else 0), largest[1] or "output-size", bound
 
 
 class Way(Enum):
@@ -192,6 +204,14 @@ class Reader:
     """The furthest position at which that was seen."""
     again: bool = False
     """It was seen further on before, and all of that was read: this is another pass, and nobody knows of how many."""
+    done: bool = False
+    """It was read to its end."""
+    puts_by: bool = False
+    """It makes temporary files, or reads what it has written itself, as sort does."""
+    made: set[Key] = field(default_factory=set)
+    """What it was seen to write: no input of this process, though it may be one of the next."""
+    last_rchar: int = 0
+    """`rchar` when the largest was last seen open."""
     threads: int = 1
     rchar: int = 0
     first_rchar: int = 0
@@ -238,8 +258,11 @@ class Reader:
             self.first_rchar = rchar
 
     def _take(self, files: list[OpenFile], known: Files) -> None:
-        self.inputs = [file for file in files if file.reads and file.size and not known.by_key[file.key].written]
         self.outputs = [file for file in files if file.writes]
+        self.made.update(file.key for file in self.outputs)
+        self.puts_by = self.puts_by or any(known.by_key[file.key].temporary for file in self.outputs)
+        self.inputs = [file for file in files if file.reads and file.size and not self._is_own(file, known)]
+        self._see_the_end(files, known)
         for key in [key for key in self.files if key in known.by_key and known.by_key[key].written]:
             del self.files[key]
             self.words = [word for word in self.words if word != key]
@@ -254,13 +277,34 @@ class Reader:
             )
         self._choose_largest(known)
 
+    def _is_own(self, file: OpenFile, known: Files) -> bool:
+        """Whether it is what was put by; that this process wrote it may have been missed."""
+        seen = known.by_key[file.key]
+        return seen.written or file.key in self.made or (seen.temporary and (self.puts_by or self.done))
+
+    def _see_the_end(self, files: list[OpenFile], known: Files) -> None:
+        """Whether the one input was read to its end, and what is read behind that is only what was put by."""
+        if self.largest is None or self.several:
+            return
+        now = next((file for file in self.inputs if file.key == self.largest.key), None)
+        if now is not None:
+            self.done, self.last_rchar = now.position >= now.size, self.rchar
+        elif self.last_rchar:
+            self.done = self.largest.position + self.rchar - self.last_rchar >= self.largest.size
+            self.last_rchar = 0  # what is read from now on is something else
+        own = [file for file in files if file.reads and file is not now and self._is_own(file, known)]
+        if self.done and own:
+            self.puts_by = True
+            self.inputs = [file for file in self.inputs if file not in own]
+
     def _choose_largest(self, known: Files) -> None:
         """Of what it reads, the largest that moves; what it has read and closed stays, until something else moves."""
         moving = [file for file in self.inputs if known.by_key[file.key].moved] or self.inputs
         if moving:
             largest = max(moving, key=lambda file: (file.key in self.files, file.size))
             if self.largest is None or largest.key != self.largest.key:
-                self.furthest, self.again = 0, False
+                self.furthest, self.again, self.done = 0, False, False
+                self.last_rchar = self.rchar
             elif largest.position + BACK < self.furthest <= self.rchar:
                 self.again = True
             self.largest, self.furthest = largest, max(self.furthest, largest.position)
@@ -305,6 +349,15 @@ class Reader:
                 for word in self.words
             )
         return self.largest.size if self.largest else None
+
+
+def is_temporary(process: Process, path: str) -> bool:
+    """Whether a file of that path is one that a program makes for itself, as far as can be told."""
+    if path.endswith(" (deleted)"):
+        return True
+    folder, name = os.path.split(path)
+    kept = process.environ().get("TMPDIR") or "/tmp"  # noqa: S108 # where they are, and none of ours
+    return folder == kept.rstrip("/") and not any(name in word for word in process.argv())
 
 
 def below(path: str, folder: str) -> bool:
