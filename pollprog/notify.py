@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Notices", "StepsNotified", "hearer", "notify_progress", "steps"]
 
+
 class Notices:
     """The newest that a loop has said of itself. It is a probe; written by the loop, looked at from any thread."""
 
