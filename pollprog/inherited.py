@@ -23,7 +23,11 @@ __all__ = ["inherited"]
 def inherited() -> Before:
     """Every regular file and block device that a program we start now gets open, as it stands."""
     found: dict[tuple[int, int], tuple[int, int, int]] = {}
-    for name in os.listdir("/proc/self/fd"):
+    try:
+        names = os.listdir("/proc/self/fd")
+    except OSError:
+        return found  # no /proc: nothing can be measured either
+    for name in names:
         try:
             if not os.get_inheritable(int(name)):
                 continue
@@ -36,7 +40,7 @@ def inherited() -> Before:
                 key, size, blocks = (info.st_rdev, 0), begins, begins
             else:
                 continue
-        except (OSError, ValueError):
+        except (OSError, ValueError, IndexError):
             continue
         if key not in found or begins > found[key][0]:
             found[key] = begins, size, blocks

@@ -419,9 +419,9 @@ def test_the_end_of_a_process_that_is_watched_is_what_the_kernel_tells(served: D
             assert (job["state"], job["result"]) == ("lost", {})
 
 
-def test_an_end_that_nobody_asks_for_is_lost(served: Door) -> None:
+def test_an_end_that_nobody_asks_for_is_told_all_the_same(served: Door) -> None:
     job = observed(served, "exit 0", reap=False)
-    assert (job["state"], job["result"]) == ("lost", {})
+    assert (job["state"], job["result"]) == ("succeeded", {"exit": 0})
 
 
 def test_to_cancel_watching_ends_no_process_and_pausing_is_refused(served: Door) -> None:

@@ -198,6 +198,7 @@ def test_tab_completes_at_the_prompt(daemon: Daemon, terminal: Terminal, tmp_pat
     terminal.wait(lambda rows: any(row.startswith("pollprog>") for row in rows))
     terminal.type("Check\tpa\t/etc/passw\t\n")
     terminal.wait(lambda rows: any(row.startswith("digest: ") for row in rows))
+    terminal.wait(lambda rows: sum(row.startswith("pollprog>") for row in rows) == 2)
     terminal.type("\x04")
     assert terminal.wait_end() == 0
 

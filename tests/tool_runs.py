@@ -27,7 +27,9 @@ def gets(command: str, place: str, folder: Path, *, fresh: str = ":", terminal: 
         for name in ("out", "err"):
             (folder / name).unlink(missing_ok=True)
         script = f"cd {shlex.quote(str(folder))}; set -o pipefail; {before} {command} {place}; echo status $?"
-        results.append([*said(script, terminal=terminal), *files(folder)])
+        # A terminal writes \r\n or \n as whoever shares it (a dpkg under apt) has just set it.
+        printed = (*said(script, terminal=terminal), *files(folder))
+        results.append([text.replace(b"\r\n", b"\n") for text in printed])
     assert results[0] == results[1], f"without us: {results[0]}; with us: {results[1]}"
     return results[0]
 
