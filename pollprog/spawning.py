@@ -2,7 +2,8 @@
 
 It gets a session of its own, nothing to read, the directory and environment that the job says, and for what it prints a file
 that nobody has to empty: it never waits for us, and goes on if we end. Of that file the last few lines are kept, so a command that
-talks for a week fills no disk. What differs from `pollprog.launch` is that nobody's shell is imitated here.
+talks for a week fills no disk; where that is full already, the file lies in memory. What differs from `pollprog.launch` is that
+nobody's shell is imitated here.
 
 Until `Spawned.close` the command is not reaped, so its number, that of its group and that of its session are nobody else's. What
 descends from it is found in three ways: in its group, in its tree, and, when nothing is left of that, in its session. Who has left
@@ -48,6 +49,8 @@ TAIL = 4096
 """Bytes of what a command printed that are kept for people to read."""
 KEPT = 1 << 20
 """Bytes of it that may lie on disk before all but the tail are given back."""
+ROOM = 64 << 20
+"""Bytes that have to be free for that."""
 BEAT = 0.02
 LONGEST_BEAT = 0.25
 """Seconds between two looks whether what was told to end has ended: so many at first, and more where that takes long."""
@@ -232,11 +235,19 @@ def check(argv: Sequence[str], directory: str, environment: Mapping[str, str]) -
 
 
 def output_file() -> IO[bytes]:
-    """A new file without a name, for what a command prints."""
-    try:
+    """A new file without a name, for what a command prints; in memory where the disk has no room: nobody's work fails by that."""
+    file: IO[bytes] | None = None
+    with suppress(OSError):
         file = tempfile.TemporaryFile(prefix="pollprog-")  # noqa: SIM115 # it lives as long as the command
-    except OSError as error:
-        raise refusal(error, "write", os.fsencode(error.filename or "a temporary file")) from error
+        disk = os.fstatvfs(file.fileno())
+        if disk.f_bavail * disk.f_frsize < ROOM:
+            file.close()
+            file = None
+    if file is None:
+        try:
+            file = open(os.memfd_create("pollprog output"), "w+b")  # noqa: SIM115 # as above
+        except OSError as error:
+            raise refusal(error, "write", b"a file in memory") from error
     # What is written by its other name, /dev/stderr, is then followed and not overwritten.
     fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
     return file

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 from children import PATIENCE, as_nobody, descriptors, wait_until
+from disks import small_disk
 from doors import is_alive, pids_in
 
 from pollprog import spawning
@@ -308,3 +309,26 @@ def test_a_plugin_that_fails_does_not_keep_a_job_from_starting(monkeypatch, capl
     monkeypatch.setattr(spawning.tools, "find", lambda _: 1 / 0)
     assert with_status(["dd"]) == (["dd"], None)
     assert "the plugin for dd is left out" in caplog.text
+
+
+# --- where nothing can be written
+
+
+@pytest.mark.tool("mount", "umount")
+def test_a_full_disk_of_ours_does_not_change_what_a_command_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path, 1 << 20) as disk:
+        monkeypatch.setattr("tempfile.tempdir", str(disk))
+        with suppress(OSError):
+            (disk / "filler").write_bytes(bytes(2 << 20))
+        with running("sh", "-c", "echo words && echo more") as spawned:
+            wait_until(lambda: spawned.launched.reap() is not None)
+            assert (spawned.launched.reap(), spawned.printed()) == ((0, None), "words\nmore\n")
+
+
+def test_without_a_place_for_temporary_files_a_command_runs_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    with running("echo", "words") as spawned:
+        wait_until(lambda: spawned.launched.reap() is not None)
+        assert (spawned.launched.reap(), spawned.printed()) == ((0, None), "words\n")
