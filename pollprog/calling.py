@@ -20,14 +20,16 @@ import trio
 from pollprog import signals, wording
 from pollprog.asking import find, help_text, parameters_of
 from pollprog.client import open_client
+from pollprog.conversation import environment
 from pollprog.display import Display, JsonLines
-from pollprog.errands import Submitted, environment, work_of
+from pollprog.errands import Submitted, work_of
 from pollprog.errors import (
     Cancelled,
     CommandFailed,
     OperationError,
     PollprogError,
     Unreachable,
+    leaves,
 )
 from pollprog.hearing import Hearing, Leaving
 from pollprog.mirror import Mirror
@@ -78,10 +80,8 @@ def run(function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
     try:
         return trio.run(function, *arguments)
     except ExceptionGroup as group:
-        error: Exception = group
-        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        raise error from None
+        first, *others = leaves(group)
+        raise (group if others else first) from None
 
 
 def call(asker: Asker, method: str, words: Sequence[str], rest: Sequence[str] | None, held: Held) -> int:

@@ -29,7 +29,18 @@ if TYPE_CHECKING:
     from pollprog.errors import PollprogError
     from pollprog.status import Status
 
-__all__ = ["DESCRIBE", "Asked", "Conversation", "Event", "Failure", "Methods", "Part", "Result", "prepared"]
+__all__ = [
+    "DESCRIBE",
+    "Asked",
+    "Conversation",
+    "Event",
+    "Failure",
+    "Methods",
+    "Part",
+    "Result",
+    "environment",
+    "prepared",
+]
 
 LIMIT = 1 << 26
 """Bytes of the longest message that is taken from a service: a list of all jobs, with what each returned, is no small one."""
@@ -107,11 +118,8 @@ def prepared(value: Any, *, local: bool = True) -> Any:
     UsageError for a path that the other machine (not `local`) would look for elsewhere, and for what JSON cannot say.
     """
     if isinstance(value, str):
-        if not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError as error:
-                raise UsageError(f"{value!r} cannot be sent: it is no UTF-8") from error
+        if not is_text(value):
+            raise UsageError(f"{value!r} cannot be sent: it is no UTF-8")
         return value
     if isinstance(value, list | tuple):
         return [prepared(one, local=local) for one in value]
@@ -123,6 +131,20 @@ def prepared(value: Any, *, local: bool = True) -> Any:
             raise UsageError(f"{text!r} is on another machine, and has to be absolute")
         return prepared(os.path.abspath(text))
     return value
+
+
+def environment() -> dict[str, str]:
+    """The environment of this process, but for what in it is no UTF-8."""
+    return {name: value for name, value in os.environ.items() if is_text(name) and is_text(value)}
+
+
+def is_text(text: str) -> bool:
+    """Whether JSON can carry it: it has no surrogates in it, which stand for bytes that are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 # --- what comes

@@ -25,7 +25,7 @@ from pollprog.catalogue import catalogue
 from pollprog.config import default_path, load
 from pollprog.describing import Described, description
 from pollprog.errors import ConfigurationError, MethodNotFound
-from pollprog.jobs import Jobs, printable
+from pollprog.jobs import Jobs
 from pollprog.listening import handed_over, listening, notify
 from pollprog.messages import (
     INTERFACE,
@@ -44,6 +44,7 @@ from pollprog.messages import (
     TopReply,
     WatchParameters,
     message_of,
+    printable,
 )
 from pollprog.operations import checked_path
 from pollprog.serving import Interface, Limits, Method, NoParameters, Service

@@ -17,6 +17,7 @@ import trio
 
 from pollprog.addresses import Ssh, Unix, parse_address
 from pollprog.client import open_client
+from pollprog.conversation import environment
 from pollprog.errors import ConnectionLost, JobExists, JobOver, NoSuchJob, PollprogError, Unreachable
 from pollprog.messages import JobMessage, OperationMessage
 from pollprog.varlink import error_from
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pollprog.client import Client
     from pollprog.mirror import Mirror
 
-__all__ = ["Asker", "Called", "Followed", "Submitted", "asker_of", "environment", "persist", "work_of"]
+__all__ = ["Asker", "Called", "Followed", "Submitted", "asker_of", "persist", "work_of"]
 
 log = logging.getLogger("pollprog")
 
@@ -230,22 +231,3 @@ def result_of(job: JobMessage) -> Any:
     if job.error is not None:
         raise error_from(job.error, job.parameters or {})
     return job.result
-
-
-# --- where we are
-
-
-def environment() -> dict[str, str]:
-    """Our environment, as far as JSON can carry it."""
-    return {
-        name: value for name, value in os.environ.items() if (name + value).isprintable() or encodable(name + value)
-    }
-
-
-def encodable(text: str) -> bool:
-    """Whether it has no bytes in it that are no text."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

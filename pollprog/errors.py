@@ -30,6 +30,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 __all__ = [
@@ -284,3 +285,12 @@ class MethodNotImplemented(OperationError):
 
 class ExpectedMore(OperationError):
     """The method answers with several messages, and has to be called so."""
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """What is in an exception group, at any depth; of another exception, itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error

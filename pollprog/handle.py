@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pollprog.addresses import Ssh, Unix, parse_address
 from pollprog.callbacks import Callbacks
-from pollprog.conversation import DESCRIBE, Failure, Methods, Part, Result, prepared
+from pollprog.conversation import DESCRIBE, Failure, Methods, Part, Result, environment, prepared
 from pollprog.dialing import dial
 from pollprog.errors import Busy, Cancelled, ConnectionLost, InterfaceNotFound, MethodNotFound, Unreachable, UsageError
 from pollprog.varlink import error_from
@@ -143,9 +143,8 @@ class Handle:
         here: dict[str, Any] = {}
         local = not isinstance(self.address, Ssh)
         if local:
-            environment = {name: value for name, value in os.environ.items() if _sendable(name) and _sendable(value)}
             try:
-                here = {"directory": os.getcwd(), "environment": environment}
+                here = {"directory": os.getcwd(), "environment": environment()}
             except FileNotFoundError as error:
                 raise UsageError("the current directory has been removed: a command cannot be run there") from error
         sent = {name: value for name, value in parameters.items() if value is not None}
@@ -315,11 +314,3 @@ class Handle:
             self._wire.close()
             self._wire = None
             self._methods = Methods()  # another daemon may answer next time
-
-
-def _sendable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

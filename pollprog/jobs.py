@@ -31,22 +31,23 @@ from pollprog.errors import (
     OperationError,
     PollprogError,
     TooBusy,
+    leaves,
 )
 from pollprog.fan import Fan
-from pollprog.messages import JobMessage, message_of
+from pollprog.messages import JobMessage, message_of, printable
 from pollprog.sampler import Sampler
 from pollprog.status import Outcome, State
 from pollprog.varlink import encode_reply, error_reply
 from pollprog.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from pollprog.config import Service
     from pollprog.operations import Operation
     from pollprog.status import Status
 
-__all__ = ["Job", "Jobs", "printable"]
+__all__ = ["Job", "Jobs"]
 
 log = logging.getLogger("pollprog")
 
@@ -366,21 +367,12 @@ def error_outcome(error: PollprogError) -> Outcome:
 
 def as_ours(error: BaseException, name: str) -> PollprogError:
     """Whatever an operation raised, as something that can be told. Of several, that they were cancelled is told last."""
-    leaves = list(leaves_of(error))
-    ours = [leaf for leaf in leaves if isinstance(leaf, PollprogError)]
-    if len(ours) == len(leaves):
+    raised = list(leaves(error))
+    ours = [leaf for leaf in raised if isinstance(leaf, PollprogError)]
+    if len(ours) == len(raised):
         return min(ours, key=lambda leaf: isinstance(leaf, Cancelled))
-    first = next(leaf for leaf in leaves if not isinstance(leaf, PollprogError))
+    first = next(leaf for leaf in raised if not isinstance(leaf, PollprogError))
     return InternalError(f"{name} failed: {type(first).__name__}: {said_by(first)}"[:1000])
-
-
-def leaves_of(error: BaseException) -> Iterator[BaseException]:
-    """What is in a group, at any depth."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from leaves_of(inner)
-    else:
-        yield error
 
 
 def said_by(error: BaseException) -> str:
@@ -390,8 +382,3 @@ def said_by(error: BaseException) -> str:
         return "".join(letter if letter.isprintable() else "\ufffd" for letter in words)
     except Exception:  # noqa: BLE001 # a stranger's code
         return "no text"
-
-
-def printable(text: str) -> str:
-    """`text` as JSON can carry it."""
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -39,6 +39,7 @@ __all__ = [
     "TopReply",
     "WatchParameters",
     "message_of",
+    "printable",
     "status_of",
 ]  # fmt: skip
 
@@ -223,7 +224,7 @@ def message_of(status: Status) -> StatusMessage:
         elapsed=round(status.elapsed, 3),
         current=status.current,
         total=status.total,
-        phase=_text(status.phase) or None,
+        phase=printable(status.phase) or None,
         fraction=fraction if fraction is None or fraction == 1.0 else min(round(fraction, 6), ALMOST),
         rate=None if status.rate is None else float(f"{status.rate:.4g}"),
         remaining=None if status.remaining is None else max(0.001, round(status.remaining, 3)),
@@ -234,7 +235,7 @@ def message_of(status: Status) -> StatusMessage:
         moving=status.moving,
         stalled=status.stalled,
         finishing=status.finishing,
-        source=_text(status.source) or None,
+        source=printable(status.source) or None,
         bound=status.bound.value,
         exit=outcome.exit if outcome else None,
         signal=outcome.signal if outcome else None,
@@ -286,6 +287,6 @@ def _count(number: float | None) -> float | None:
     return None if number is None else max(0.0, number)
 
 
-def _text(text: str) -> str:
+def printable(text: str) -> str:
     """`text` without the surrogates that stand for undecodable bytes: JSON cannot carry them."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -39,12 +39,13 @@ from pollprog.errors import (
     PollprogError,
     ProtocolError,
     TooBusy,
+    leaves,
 )
 from pollprog.varlink import LIMIT, SERVICE, Framer, decode, encode_error, encode_reply, error_reply, parse_call
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable
 
     from pollprog.connection import Peer
     from pollprog.varlink import Call, Parameters
@@ -320,20 +321,12 @@ class Service:
 
 def _told(error: Exception, method: str) -> PollprogError:
     """What a client is told of what a handler raised."""
-    leaves = list(_leaves(error))
-    ours = [leaf for leaf in leaves if isinstance(leaf, PollprogError)]
-    if len(ours) == len(leaves):
+    raised = list(leaves(error))
+    ours = [leaf for leaf in raised if isinstance(leaf, PollprogError)]
+    if len(ours) == len(raised):
         return ours[0]
     logger.error("%s failed by a fault of ours", method, exc_info=error)
     return InternalError(f"{method} failed by a fault of the service, whose log says more")
-
-
-def _leaves(error: Exception) -> Iterator[Exception]:
-    if isinstance(error, ExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
 
 
 class _Described(Struct, frozen=True, forbid_unknown_fields=True):
