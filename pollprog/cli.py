@@ -212,6 +212,13 @@ def import_meanwhile(launched: Launched, held: Held) -> Ended | None:
 
     def load() -> None:
         try:
+            import ctypes
+
+            # The C library needs it where a thread ends, and aborts us if by then no descriptor is left to load it.
+            ctypes.CDLL("libgcc_s.so.1")
+        except Exception:  # noqa: BLE001, S110 # another C library
+            pass
+        try:
             import pollprog.foreground  # noqa: F401 # the next to import it finds it done, or what is wrong with it
         except Exception:  # noqa: BLE001, S110 # told where it is raised again
             pass

@@ -19,7 +19,7 @@ from pollprog.ending import outcome_of
 from pollprog.launch import is_stopped
 from pollprog.probes.chooser import Chooser
 from pollprog.process import Process, ProcessTree, exit_status
-from pollprog.status import Outcome, State
+from pollprog.status import Outcome, State, Unit
 from pollprog.streams import DRAIN, StatusFile, listen
 
 if TYPE_CHECKING:
@@ -109,9 +109,12 @@ class Watch:
         self._ended = trio.current_time() - self._began
 
     def succeeded(self) -> None:
-        """The work has ended well: a total that it cannot have reached since the last look was wrong, and is taken back."""
+        """The work has ended well: a total that it cannot have reached since the last look was wrong, and is taken back.
+
+        A percentage of the program's own is not: it has reached its end, however far that was from the last look.
+        """
         last = self._last
-        if last is not None and last.total is not None:
+        if last is not None and last.total is not None and last.unit is not Unit.PARTS:
             pace = last.current / max(self._taken, self._interval)
             if last.total - last.current > last.total / 20 + FASTER * pace * (self._ended - self._taken):
                 self._report(replace(last, total=None))

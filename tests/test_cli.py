@@ -315,7 +315,7 @@ def test_attach_without_its_parts_is_one_line_too(broken):
     assert pollprog("attach", str(os.getpid()), env={**broken, "POLLPROG_DEBUG": "1"}).returncode == 1
 
 
-@pytest.mark.parametrize("limit", [8, 10, 14, 20])
+@pytest.mark.parametrize("limit", [6, 8, 10, 14, 20])
 def test_with_few_descriptors_the_command_runs_all_the_same(limit):
     done = shell(f"ulimit -n {limit}; exec pollprog run -- sh -c 'sleep 0.3; echo words; exit 7'")
     assert (done.returncode, done.stdout) == (7, "words\n")

@@ -18,9 +18,9 @@ from pollprog.ending import outcome_of
 from pollprog.launch import Command, launch
 from pollprog.probes.chooser import Chooser
 from pollprog.probes.filesize import FileSize
-from pollprog.process import Process, open_process
+from pollprog.process import Process, ProcessTree, open_process
 from pollprog.sampler import Sampler
-from pollprog.status import Outcome, Sample, State
+from pollprog.status import Outcome, Sample, State, Unit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -113,7 +113,9 @@ async def test_a_command_is_measured_while_it_runs(heard, tmp_path):
 
 
 async def test_a_total_that_the_end_does_not_fit_is_taken_back(heard, tmp_path):
-    grow = f"head -c 3000000 /dev/zero > {tmp_path}/out; sleep 0.4"
+    grow = (
+        f"{{ head -c 3000000 /dev/zero; sleep 0.4; }} > {tmp_path}/out"  # open to the end, so that a late look sees it
+    )
     for total, told in ((1 << 40, None), (3_000_000, 3_000_000)):
         launched = launch(Command(["sh", "-c", grow]))
         async with sampling() as (sampler, _):
@@ -121,6 +123,18 @@ async def test_a_total_that_the_end_does_not_fit_is_taken_back(heard, tmp_path):
         assert ended == (0, None)
         assert heard.samples[-1].total == told
         launched.close()
+
+
+@pytest.mark.parametrize(("unit", "total"), [(Unit.BYTES, None), (Unit.PARTS, 100)])
+async def test_a_percentage_of_the_programs_own_stands_though_it_was_last_seen_far_from_its_end(heard, unit, total):
+    tree = ProcessTree(Process(os.getpid()))
+    watch = runner.Watch(tree, Sampler(), heard.report, interval=1.0, total=None, named=None, launched=True)
+    watch._take(Sample(1, 100, unit))
+    watch.stop()
+    watch.succeeded()
+    assert heard.samples[-1].total == total
+    tree.close()
+    tree.root.close()
 
 
 class Lines:

@@ -41,7 +41,8 @@ class Desk:
         self.over = trio.Event()
 
     def change(self, state: State, *, since: float = 0.0) -> None:
-        self.states.append(state)
+        if self.states[-1:] != [state]:  # one that is said again is no news, as for a channel
+            self.states.append(state)
 
     def start(self, function: Callable[[], Any], *, plain: bool = False) -> None:
         """Run an operation's function, as a job does."""
@@ -67,7 +68,11 @@ async def at_desk(**rest: Any) -> AsyncIterator[Desk]:
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(sampler.run)
-            yield Desk(sampler, nursery, **rest)
+            desk = Desk(sampler, nursery, **rest)
+            try:
+                yield desk
+            finally:
+                desk.work.stop()  # a test that fails ends, too: nothing else ends its command
             nursery.cancel_scope.cancel()
 
 

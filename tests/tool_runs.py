@@ -17,8 +17,13 @@ PLACES = ["", "2>&1", "2>err", "> out 2>err", "> out", "2>&1 | cat"]
 BEFORE = ("", "pollprog run --progress none --")
 
 
-def gets(command: str, place: str, folder: Path, *, fresh: str = ":", terminal: bool = False) -> list[bytes]:
-    """What somebody gets of this command, without us and with us: equal, and so one of the two; `fresh`: run before each."""
+def gets(
+    command: str, place: str, folder: Path, *, fresh: str = ":", terminal: bool = False, line_ends: bool = True
+) -> list[bytes]:
+    """What somebody gets of this command, without us and with us: equal, and so one of the two; `fresh`: run before each.
+
+    Without `line_ends`, ``\\r\\n`` and ``\\n`` are one, where somebody else sets the terminal while it is written.
+    """
     results = []
     for before in BEFORE:
         subprocess.run(
@@ -27,9 +32,9 @@ def gets(command: str, place: str, folder: Path, *, fresh: str = ":", terminal: 
         for name in ("out", "err"):
             (folder / name).unlink(missing_ok=True)
         script = f"cd {shlex.quote(str(folder))}; set -o pipefail; {before} {command} {place}; echo status $?"
-        # A terminal writes \r\n or \n as whoever shares it (a dpkg under apt) has just set it.
-        printed = (*said(script, terminal=terminal), *files(folder))
-        results.append([text.replace(b"\r\n", b"\n") for text in printed])
+        results.append([*said(script, terminal=terminal), *files(folder)])
+    if not line_ends:
+        results = [[text.replace(b"\r\n", b"\n") for text in texts] for texts in results]
     assert results[0] == results[1], f"without us: {results[0]}; with us: {results[1]}"
     return results[0]
 
