@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,19 @@ BEFORE = ("", "pollprog run --progress none --")
 
 
 def gets(
-    command: str, place: str, folder: Path, *, fresh: str = ":", terminal: bool = False, line_ends: bool = True
+    command: str,
+    place: str,
+    folder: Path,
+    *,
+    fresh: str = ":",
+    terminal: bool = False,
+    line_ends: bool = True,
+    apart: re.Pattern[bytes] | None = None,
 ) -> list[bytes]:
     """What somebody gets of this command, without us and with us: equal, and so one of the two; `fresh`: run before each.
 
-    Without `line_ends`, ``\\r\\n`` and ``\\n`` are one, where somebody else sets the terminal while it is written.
+    Without `line_ends`, ``\\r\\n`` and ``\\n`` are one, where somebody else sets the terminal while it is written. What matches
+    `apart` is compared by itself, and so is the rest: where two processes write, and which comes first is chance.
     """
     results = []
     for before in BEFORE:
@@ -35,6 +44,8 @@ def gets(
         results.append([*said(script, terminal=terminal), *files(folder)])
     if not line_ends:
         results = [[text.replace(b"\r\n", b"\n") for text in texts] for texts in results]
+    if apart is not None:
+        results = [[part for text in texts for part in (apart.sub(b"", text), *apart.findall(text))] for texts in results]
     assert results[0] == results[1], f"without us: {results[0]}; with us: {results[1]}"
     return results[0]
 
