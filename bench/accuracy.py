@@ -329,7 +329,7 @@ def cases(s: Path, shm: Path) -> Iterator[Case]:
     )
     yield Case(
         "sh -c dd count=",
-        ["sh", "-c", f"dd if=/dev/zero of={out} bs=128KiB count=16k conv=fsync; true"],
+        ["sh", "-c", f"dd if=/dev/zero of={out} bs=128KiB count=48k conv=fsync; true"],
         "dd",
         file_size(out),
         remove=[out],
