@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-__all__ = ["parse", "parser"]
+__all__ = ["parse", "parser", "positionals"]
 
 EPILOG = """\
 exit status: that of the command; 128+N if signal N ended it; 127 if it was not found, 126 if it cannot be run,
@@ -75,7 +75,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     end = len(argv)
     if argv[:1] == ["run"]:
         end = command_word(argv)
-    elif argv[:1] in (["call"], ["submit"], ["probes"], ["record"]) and "--" in argv:
+    elif argv[:1] in (["call"], ["submit"], ["probes"], ["record"], ["completion"]) and "--" in argv:
         end = argv.index("--")
     helped = helped_operation(argv[:end])
     if helped is not None:
@@ -108,6 +108,15 @@ def helped_operation(argv: Sequence[str]) -> list[str] | None:
     except UsageError:
         return None
     return None if method is None else rest
+
+
+def positionals(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """What stands before the last of these words: the daemon's address, and the words that are no options. UsageError."""
+    command = Parser(f"pollprog {words[0]}", "complete")
+    COMMANDS[words[0]][1](command)
+    told = vars(command.parse_known_args([*words[1:-1], words[-1] or "x"])[0])
+    behind = [told.get("method"), *(told.get("values") or []), told.get("job"), *(told.get("jobs") or [])]
+    return told["connect"], [words[0], *(word for word in behind if word is not None)][:-1]
 
 
 def command_word(argv: list[str]) -> int:
@@ -179,6 +188,7 @@ def record(command: argparse.ArgumentParser) -> None:
 
 
 def completion(command: argparse.ArgumentParser) -> None:
+    command.usage = "pollprog completion {bash,zsh}"
     command.add_argument("shell", choices=("bash", "zsh"), help="which shell")
 
 

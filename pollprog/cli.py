@@ -341,7 +341,12 @@ def record(arguments: argparse.Namespace) -> int:
 
 
 def print_completion(arguments: argparse.Namespace) -> int:
-    """``pollprog completion``."""
+    """``pollprog completion``; behind ``--``, the words that were typed so far: the script asks what the last one may become."""
+    if arguments.rest:
+        from pollprog.candidates import typed
+
+        show("".join(f"{word}\n" for word in typed(arguments.rest)))
+        return 0
     from pollprog.completion import completion
 
     show(completion(arguments.shell))

@@ -66,6 +66,16 @@ _pollprog() {
     COMP_WORDS+=("${word#--?*=}")
     ((index + 1 != -at)) || COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
   done
+  word=${COMP_WORDS[COMP_CWORD]}
+  case ${COMP_WORDS[1]-} in call | submit | show | watch | cancel | pause | resume)
+    if ((COMP_CWORD > 1)) && [[ $word != -* && ${COMP_WORDS[COMP_CWORD - 1]} != -* ]]; then
+      # what the daemon knows; each with a space behind it if it is whole, and quoted
+      mapfile -t COMPREPLY < <(pollprog completion bash -- "${COMP_WORDS[@]:1:COMP_CWORD}" </dev/null 2>/dev/null)
+      COMPREPLY=("${COMPREPLY[@]#"${word%"$2"}"}")
+      compopt -o nospace 2>/dev/null
+      return
+    fi ;;
+  esac
   _shtab_pollprog "$@"
   word=${COMP_WORDS[COMP_CWORD]}
   COMPREPLY=("${COMPREPLY[@]#"${word%"$2"}"}")

@@ -19,6 +19,7 @@ import trio
 
 from pollprog import calling, signals, viewing
 from pollprog.asking import help_text
+from pollprog.candidates import candidates
 from pollprog.errors import PollprogError, UsageError
 from pollprog.output import show
 
@@ -261,7 +262,7 @@ def complete(shell: Shell) -> None:
         if state == 0:
             begin = readline.get_line_buffer()[: readline.get_begidx()]
             with let_through(shell.held, signal.SIG_BLOCK):
-                found[:] = candidates(shell, begin.split(), text)
+                found[:] = offers(shell, begin.split(), text)
         return found[state] if state < len(found) else None
 
     readline.set_completer(completer)
@@ -269,43 +270,9 @@ def complete(shell: Shell) -> None:
     readline.parse_and_bind("tab: complete")
 
 
-def candidates(shell: Shell, before: Sequence[str], text: str) -> list[str]:
+def offers(shell: Shell, before: Sequence[str], text: str) -> list[str]:
     """What may stand here, after these words, and begins with `text`."""
-    names = [operation.name for operation in shell.operations]
-    if not before or (len(before) == 1 and before[0] in ("help", "?", "call", "submit")):
-        first = [*names, *COMMANDS] if not before else names
-        return [f"{word} " for word in first if word.lower().startswith(text.lower())]
-    words = before[1:] if before[0] in ("call", "submit") else before
-    if words[0] in ("show", "watch", "cancel", "pause", "resume"):
-        with suppress(PollprogError):
-            return [f"{job.id} " for job in trio.run(shell.asker.jobs) if job.id.startswith(text)]
-        return []
-    if words[0] == "cd":
-        return [word for word in paths(text) if word.endswith("/")]
-    operation = next((one for one in shell.operations if one.name.lower() == words[0].lower()), None)
-    if operation is None:
-        return []
-    key, equals, value = text.partition("=")
-    if not equals:
-        return [f"{parameter.name}=" for parameter in operation.parameters if parameter.name.startswith(text)]
-    parameter = next((parameter for parameter in operation.parameters if parameter.name == key), None)
-    if parameter is None:
-        return []
-    if parameter.kind == "path":
-        return [f"{key}={path}" for path in paths(value)]
-    choices = parameter.choices or (["true", "false"] if parameter.kind == "boolean" else [])
-    return [f"{key}={choice} " for choice in choices if choice.startswith(value)]
-
-
-def paths(text: str) -> list[str]:
-    """The files whose names begin so, quoted where a shell would."""
-    folder, name = os.path.split(text)
-    try:
-        entries = sorted(os.scandir(os.path.expanduser(folder) or "."), key=lambda entry: entry.name)
-    except OSError:
-        return []
-    return [
-        re.sub(r"([\s'\"\\#])", r"\\\1", os.path.join(folder, entry.name)) + ("/" if entry.is_dir() else "")
-        for entry in entries
-        if entry.name.startswith(name) and (name.startswith(".") or not entry.name.startswith("."))
-    ]
+    if before:
+        return candidates(shell.asker, shell.operations, before, text)
+    first = [*(operation.name for operation in shell.operations), *COMMANDS]
+    return [f"{word} " for word in first if word.lower().startswith(text.lower())]

@@ -6,7 +6,8 @@ import os
 import subprocess
 
 import pytest
-from terminals import Terminal, pollprog
+from daemons import serving
+from terminals import ENVIRONMENT, Terminal, pollprog
 
 from pollprog.tools import OURS, PROBES
 
@@ -70,11 +71,12 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 
-def listed(line: str, word: str = "") -> set[str]:
+def listed(line: str, word: str = "", **environment: str) -> set[str]:
     """All that bash offers for `word` behind a line."""
     script = pollprog("completion", "bash").stdout
     words = ["bash", "--norc", "-c", LISTED, "bash", script, line, word]
-    return set(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split("\n")) - {""}
+    told = subprocess.run(words, capture_output=True, text=True, check=True, env={**ENVIRONMENT, **environment}).stdout
+    return set(told.split("\n")) - {""}
 
 
 def test_every_probe_is_offered():
@@ -93,6 +95,36 @@ def test_processes_that_can_be_watched_are_offered():
 def test_options_and_their_choices_are_offered():
     assert {"--force", "--preserve", "--progress-fd"} <= listed("pollprog copy ", "--")
     assert listed("pollprog run --progress ") == {"auto", "bar", "log", "none"}
+
+
+def test_what_a_daemon_knows_is_offered(folder, tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("daemon")) as daemon:
+        here = {"POLLPROG_ADDRESS": f"unix:{daemon.path}"}
+        assert listed("pollprog call ", "Copy", **here) == {"CopyFile ", "CopyTree ", "CopySize "}
+        assert listed("pollprog submit ", "copyf", **here) == {"CopyFile "}
+        assert listed(f"pollprog call --json --connect unix:{daemon.path} Checksum ", "a") == {"algorithm="}
+        job = daemon.call("Submit", method="Checksum", parameters={"path": str(folder / "file.img")})["job"]
+        for command in ("show", "watch", "cancel", "pause", "resume"):
+            assert listed(f"pollprog {command} ", "check", **here) == {f"{job} "}
+        assert "--json" in listed("pollprog call ", "--", **here)
+
+
+def test_without_a_daemon_nothing_is_offered_and_nothing_is_said(tmp_path):
+    assert listed("pollprog call ", "Copy", POLLPROG_ADDRESS=f"unix:{tmp_path}/nobody") == set()
+    done = pollprog(
+        "completion", "bash", "--", "call", "Nonsense", "x", env={**ENVIRONMENT, "POLLPROG_ADDRESS": "nonsense://"}
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_an_operation_is_completed_as_it_is_typed(folder, terminal, tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("daemon")) as daemon:
+        terminal.bash(POLLPROG_ADDRESS=f"unix:{daemon.path}")
+        terminal.type('eval "$(pollprog completion bash)"; clear\n')
+        terminal.wait(lambda rows: rows[0] == "$" and not any(rows[1:]))
+        terminal.type("pollprog call copyf\tsou\tmy\t over\ttr\t.")
+        terminal.wait(lambda rows: rows[0].endswith("."))
+        assert terminal.rows()[0] == r"$ pollprog call CopyFile source=my\ file overwrite=true ."
 
 
 def test_zsh_has_a_completion_script_too():

@@ -10,9 +10,10 @@ from services import Daemon
 from terminals import Terminal, pollprog, started
 
 from pollprog.addresses import parse_address
+from pollprog.candidates import paths
 from pollprog.errands import Asker
 from pollprog.errors import UsageError
-from pollprog.shell import COMMANDS, HELP, Shell, candidates, paths
+from pollprog.shell import COMMANDS, HELP, Shell, offers
 from pollprog.signals import Held
 
 if TYPE_CHECKING:
@@ -133,20 +134,20 @@ def test_help_tells_of_the_commands_too(daemon: Daemon, tmp_path: Path) -> None:
 
 
 def test_operations_and_commands_are_completed(shell: Shell) -> None:
-    assert candidates(shell, [], "Copy") == ["CopyFile ", "CopyTree ", "CopySize "]
-    assert candidates(shell, [], "copyf") == ["CopyFile "]
-    assert candidates(shell, [], "pa") == ["pause "]
-    assert candidates(shell, ["help"], "Zero") == ["Zero ", "ZeroDevice "]
-    assert candidates(shell, ["submit"], "TarI") == ["TarIn "]
+    assert offers(shell, [], "Copy") == ["CopyFile ", "CopyTree ", "CopySize "]
+    assert offers(shell, [], "copyf") == ["CopyFile "]
+    assert offers(shell, [], "pa") == ["pause "]
+    assert offers(shell, ["help"], "Zero") == ["Zero ", "ZeroDevice "]
+    assert offers(shell, ["submit"], "TarI") == ["TarIn "]
 
 
 def test_parameters_and_what_may_be_chosen_are_completed(shell: Shell) -> None:
-    assert candidates(shell, ["Checksum"], "") == ["path=", "algorithm="]
-    assert candidates(shell, ["submit", "Checksum"], "al") == ["algorithm="]
-    assert candidates(shell, ["Checksum"], "algorithm=sha") == ["algorithm=sha256 ", "algorithm=sha512 "]
-    assert candidates(shell, ["CopyFile"], "overwrite=t") == ["overwrite=true "]
-    assert candidates(shell, ["Nonsense"], "x") == []
-    assert candidates(shell, ["Checksum"], "nonsense=") == []
+    assert offers(shell, ["Checksum"], "") == ["path=", "algorithm="]
+    assert offers(shell, ["submit", "Checksum"], "al") == ["algorithm="]
+    assert offers(shell, ["Checksum"], "algorithm=sha") == ["algorithm=sha256 ", "algorithm=sha512 "]
+    assert offers(shell, ["CopyFile"], "overwrite=t") == ["overwrite=true "]
+    assert offers(shell, ["Nonsense"], "x") == []
+    assert offers(shell, ["Checksum"], "nonsense=") == []
 
 
 def test_files_are_completed_with_their_spaces_quoted(
@@ -156,15 +157,15 @@ def test_files_are_completed_with_their_spaces_quoted(
     (tmp_path / "ad").mkdir()
     (tmp_path / ".hidden").touch()
     monkeypatch.chdir(tmp_path)
-    assert candidates(shell, ["Checksum"], "path=a") == [r"path=a\ b", "path=ad/"]
-    assert candidates(shell, ["cd"], "") == ["ad/"]
+    assert offers(shell, ["Checksum"], "path=a") == [r"path=a\ b", "path=ad/"]
+    assert offers(shell, ["cd"], "") == ["ad/"]
     assert paths(f"{tmp_path}/.h") == [f"{tmp_path}/.hidden"]
     assert paths("/nowhere/x") == []
 
 
 def test_jobs_are_completed(shell: Shell) -> None:
     shell.run("submit Run job=complete-me -- true")
-    assert candidates(shell, ["show"], "comp") == ["complete-me "]
+    assert offers(shell, ["show"], "comp") == ["complete-me "]
 
 
 def test_a_line_of_nothing_does_nothing(shell: Shell) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from terminals import ENVIRONMENT, PATIENCE, Terminal
 
 if TYPE_CHECKING:
+    import re
     from pathlib import Path
 
 PLACES = ["", "2>&1", "2>err", "> out 2>err", "> out", "2>&1 | cat"]
@@ -45,7 +45,9 @@ def gets(
     if not line_ends:
         results = [[text.replace(b"\r\n", b"\n") for text in texts] for texts in results]
     if apart is not None:
-        results = [[part for text in texts for part in (apart.sub(b"", text), *apart.findall(text))] for texts in results]
+        results = [
+            [part for text in texts for part in (apart.sub(b"", text), *apart.findall(text))] for texts in results
+        ]
     assert results[0] == results[1], f"without us: {results[0]}; with us: {results[1]}"
     return results[0]
 
