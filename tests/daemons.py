@@ -53,7 +53,7 @@ class Serving:
                 if not reply.continues:
                     return replies
 
-    def call(self, method: str, **parameters: Any) -> Any:
+    def call(self, method: str, /, **parameters: Any) -> Any:
         """The one reply to a call without ``more``."""
         (reply,) = self.conversation(method, parameters, more=False)
         return reply
