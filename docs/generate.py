@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - a script, not part of a package
-"""Writes docs/operations.md from what the operations declare: ``python docs/generate.py``."""
+"""Writes docs/operations.md from what the operations declare, and docs/tools.md from what the tools do: ``python docs/generate.py``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from pollprog.catalogue import ours
 from pollprog.daemon import RAISED
 from pollprog.describing import reference
+from pollprog.probes import table
 
 HEAD = """\
 # Operations
@@ -36,3 +37,4 @@ def page() -> str:
 
 if __name__ == "__main__":
     Path(__file__).with_name("operations.md").write_text(page())
+    Path(__file__).with_name("tools.md").write_text(table.page())

@@ -327,8 +327,16 @@ def list_probes(arguments: argparse.Namespace) -> int:
         if name not in tools.PROBES:
             tools.check(name)
         text = (importlib.import_module(tools.PROBES[name]).__doc__ or "").strip().replace("``", "")
-        show(f"{text}\n" if arguments.name else f"{name:10} {text.splitlines()[0]}\n")
+        show(f"{text}\n{told_of(name)}" if arguments.name else f"{name:10} {text.splitlines()[0]}\n")
     return 0
+
+
+def told_of(name: str) -> str:
+    """What the docs' table says of this tool, in lines; nothing of a probe that is no tool."""
+    from pollprog.probes import table
+
+    row = table.row(name)
+    return "" if row is None else "".join(f"\n{title}:\n{text}\n" for title, text in row.said()).replace("`", "")
 
 
 def record(arguments: argparse.Namespace) -> int:

@@ -37,6 +37,15 @@ class Apt(Program):
 
     name = "apt"
     programs = frozenset({"apt-get"})
+    launched = (
+        "by what it writes to a status descriptor (`APT::Status-Fd`), downloading and installing under one fraction"
+    )
+    attached = "by evidence: the files that it and the programs below it read and write"
+    totals = "apt's own percentages, and half of the whole for each of the two; what only downloads, or only removes, is the whole"
+    wrong = (
+        "If all is downloaded already, that half is passed at once. Where apt's configuration says anything of a status "
+        "descriptor, for `apt` in a terminal, and below `sudo`, nothing is added: then evidence speaks."
+    )
 
     def prepare(self, command: Command) -> Command:
         """The same, with a status descriptor."""

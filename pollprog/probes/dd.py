@@ -23,6 +23,7 @@ import stat
 from pollprog.errors import UsageError
 from pollprog.probes.dd_arguments import operands, parse
 from pollprog.probes.dd_reports import ReportFilter
+from pollprog.probes.program import Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,10 +37,17 @@ PROGRAMS = frozenset({"dd", "busybox", "coreutils"})
 """Names of the programs that may be behind a running dd. A script that is called dd runs in another."""
 
 
-class Dd:
+class Dd(Program):
     """Knows GNU dd and that of busybox."""
 
     name = "dd"
+    launched = (
+        "by its own reports, for which it is asked with SIGUSR1 where its standard error is heard and the guards allow it; "
+        "else by its descriptors"
+    )
+    attached = "by its descriptors: the position in the input, that in the output, or bytes written; never by a signal"
+    totals = "its operands (`count=`, `bs=`, `skip=`), else the size of its input"
+    wrong = "What its descriptors tell is ahead of what is written by its buffers, a block each; of a pipe without `count=` there is no total."
 
     def recognise(self, command: Command) -> bool:
         """By its words; of what runs, by its program too."""

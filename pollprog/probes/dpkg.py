@@ -28,6 +28,10 @@ class Dpkg(Program):
     """Knows dpkg."""
 
     name = "dpkg"
+    launched = "by what it writes to a status descriptor (`--status-fd`): each package counts for three steps"
+    attached = "by evidence: the files that it reads and writes"
+    totals = "the package files that its words name (`-i`); else none"
+    wrong = "Triggers at the end take long and say nothing: then it is finishing. A large package counts as much as a small one."
 
     def prepare(self, command: Command) -> Command:
         """The same, with a status descriptor."""

@@ -30,6 +30,10 @@ class E2fsck(Program):
 
     name = "e2fsck"
     programs = frozenset({"fsck.ext2", "fsck.ext3", "fsck.ext4"})
+    launched = "by what it writes to a status descriptor (`-C`), its five passes under one fraction"
+    attached = "by evidence, which is poor here: of a device it reads only what it checks"
+    totals = "what it says for each pass; the weights of the passes are those of its own bar"
+    wrong = "The weights fit no file system exactly; where it begins again from the start, the fraction stands until it is as far as it was."
 
     def prepare(self, command: Command) -> Command:
         """The same, with a status descriptor."""

@@ -29,6 +29,15 @@ class Ffmpeg(Program):
     """Knows ffmpeg."""
 
     name = "ffmpeg"
+    launched = "by the time of its output that is written, which it tells on a descriptor (`-progress`)"
+    attached = "by evidence: the position in its input"
+    totals = (
+        "the `Duration` that it prints of its input, cut by `-ss`, `-t` and `-to`, where its standard error is heard"
+    )
+    wrong = (
+        "No total in a terminal, where its standard error is not heard; none for several inputs, and none with options that make the "
+        "output longer or shorter in another way."
+    )
 
     def prepare(self, command: Command) -> Command:
         """The same, with a descriptor for its progress; and its standard error is heard, if it may be."""

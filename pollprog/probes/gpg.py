@@ -34,6 +34,10 @@ class Gpg(Program):
 
     name = "gpg"
     programs = frozenset({"gpg2"})
+    launched = "by what it writes to a status descriptor (`--status-fd`, `--enable-progress-filter`): how much of each file it has read"
+    attached = "by evidence: the position in its input"
+    totals = "what it says: the size of each file; none for what comes from a pipe"
+    wrong = "Several files are a phase each. What is smaller than 1 MiB is not told."
 
     def prepare(self, command: Command) -> Command:
         """The same, with a status descriptor."""

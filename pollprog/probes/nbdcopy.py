@@ -22,6 +22,10 @@ class Nbdcopy(Program):
     """Knows nbdcopy."""
 
     name = "nbdcopy"
+    launched = "by its percentage, which it writes to a descriptor (`--progress=N`)"
+    attached = "by evidence: the files that it reads and writes"
+    totals = "its own: percent of the image, in whole numbers"
+    wrong = "It counts what it has handed out to its threads, in pieces of 128 MiB: at most that much is done. A smaller image is told as 0 and 100 alone."
 
     def prepare(self, command: Command) -> Command:
         """The same, with a descriptor for its progress."""

@@ -35,6 +35,14 @@ class Program:
     """What it is called in the log, and after ``--probe``."""
     programs: frozenset[str] = frozenset()
     """The names of the programs, if there are others than that."""
+    launched = ""
+    """How it is measured when we start it. This and what follows is said in the docs' table, and by ``pollprog probes NAME``."""
+    attached = ""
+    """How it is measured when we look at one that already runs."""
+    totals = ""
+    """Where the total comes from."""
+    wrong = ""
+    """What is known to be wrong with that, or is not covered; nothing, if nothing is."""
 
     def recognise(self, command: Command) -> bool:
         """By the names that it may be known by; what runs must be that program, and no script of that name."""

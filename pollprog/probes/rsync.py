@@ -29,6 +29,13 @@ class Rsync(Program):
     """Knows rsync."""
 
     name = "rsync"
+    launched = "by the lines of `--info=progress2`, which is added where they can be taken out again; else by evidence"
+    attached = "by evidence: bytes read and written by its three processes"
+    totals = "its own, worked out from its percentage; none while it still looks for files"
+    wrong = (
+        "What needs no transfer does not count as done: at least that much is. In a terminal, and where its output goes to a file, "
+        "nothing is added; say `--info=progress2` yourself there."
+    )
 
     def prepare(self, command: Command) -> Command:
         """The same with ``--info=progress2``, and filters that take out what that adds; or heard as it is."""

@@ -30,6 +30,13 @@ class Xz(Program):
 
     name = "xz"
     programs = frozenset({"unxz", "xzcat", "lzma", "unlzma", "lzcat"})
+    launched = (
+        "by its own count, for which it is asked with SIGUSR1 where its standard error is a stream of its own and no terminal, and "
+        "files are named; else by evidence"
+    )
+    attached = "by evidence: the position in its input"
+    totals = "the sizes of the files that are named"
+    wrong = "Where it is not asked and has threads, it reads far ahead of its work: at most that much is done."
 
     def prepare(self, command: Command) -> Command:
         """The same command, its standard error heard, if it is one that may be asked."""
