@@ -81,6 +81,8 @@ async def run(
     environment: Annotated[dict[str, str] | None, "Its environment, instead of the job's."] = None,
     probe: Annotated[str | None, "How to measure it: a probe as after --probe."] = None,
     total: Annotated[str | None, "What the work amounts to, as after --total: 4G, @/FILE."] = None,
+    *,
+    prepare: Annotated[bool, "Whether a plugin may have it say how far it is, as by --info=progress2."] = True,
 ) -> Ran:
     """Run any command."""
     work = running()
@@ -91,7 +93,9 @@ async def run(
             raise InvalidParameter(f"probe: {error}", parameter="probe") from error
     whole = None if total is None else await work.thread(partial(total_of, total))
     where = None if directory is None else str(directory)
-    return Ran(await work.command(argv, probe=probe, total=whole, directory=where, environment=environment))
+    return Ran(
+        await work.command(argv, probe=probe, prepare=prepare, total=whole, directory=where, environment=environment)
+    )
 
 
 @operation

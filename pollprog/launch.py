@@ -15,11 +15,11 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import stat
 import time
 
-from pollprog.errors import CommandNotExecutable, CommandNotFound
+from pollprog.errors import CommandNotExecutable
 from pollprog.inherited import inherited
+from pollprog.surroundings import claimable, resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 
     Words = Callable[[Sequence[str], int], Sequence[str]]
     """Makes the words that tell a program to write its status to the descriptor with this number."""
+
+    class Printed(Protocol):
+        """What a command prints into a file of ours."""
+
+        def records(self) -> list[tuple[int, bytes]]:
+            """(stream, record) of what was printed since this was last asked."""
 
     class Filter(Protocol):
         """Decides which bytes of a claimed stream pass on, and when."""
@@ -112,7 +118,19 @@ class Command:
 class Launched:
     """A command that was started, and is our child. Until it is reaped, nobody else can have its number."""
 
-    __slots__ = ("_ended", "_pidfd", "aside", "before", "command", "ears", "ends", "pid", "started", "status")
+    __slots__ = (
+        "_ended",
+        "_pidfd",
+        "aside",
+        "before",
+        "command",
+        "ears",
+        "ends",
+        "pid",
+        "printed",
+        "started",
+        "status",
+    )
 
     def __init__(
         self,
@@ -129,6 +147,8 @@ class Launched:
         """The reading end of each claimed stream."""
         self.ears: Sequence[Ear] = ()
         """Who reads them, once somebody does."""
+        self.printed: Printed | None = None
+        """What it prints, where that is a file of ours: then nobody has to read it for the command to go on."""
         self.aside: frozenset[tuple[int, int]] = frozenset()
         """Device and inode of files that it was given and that are not its work: for what it says."""
         self.before: Before = before or {}
@@ -356,74 +376,3 @@ def original_environment() -> Mapping[bytes, bytes]:
         return dict(os.environb)
     entries = (entry.partition(b"=") for entry in block.split(b"\0"))
     return {name: value for name, equals, value in entries if name and equals}
-
-
-# --- which program
-
-
-def resolve(name: str) -> str:
-    """The path of the program that the shell would run for this word."""
-    if not name:
-        raise CommandNotFound("'': command not found; an empty word names no command")
-    if "/" in name:
-        try:
-            os.stat(name)
-        except FileNotFoundError as error:
-            raise CommandNotFound(f"{name}: no such file or directory") from error
-        except PermissionError as error:
-            raise CommandNotExecutable(f"{name}: permission denied on the way there") from error
-        except OSError as error:
-            raise CommandNotExecutable(f"{name}: {(error.strerror or str(error)).lower()}") from error
-        check_executable(name)
-        return name
-    refused: CommandNotExecutable | None = None
-    for folder in os.environ.get("PATH", os.defpath).split(":"):
-        path = os.path.join(folder or ".", name)
-        if os.path.isfile(path):
-            try:
-                check_executable(path)
-            except CommandNotExecutable as error:
-                refused = refused or error
-            else:
-                return path
-    if refused is not None:
-        raise refused
-    hint = f"; for the one in this folder type ./{name}" if os.path.isfile(name) else ""
-    raise CommandNotFound(f"{name}: command not found{hint}")
-
-
-def check_executable(path: str) -> None:
-    """Raise CommandNotExecutable, saying why, where `path` is not a program that we may run."""
-    if os.path.isdir(path):
-        raise CommandNotExecutable(f"{path}: is a directory")
-    if not os.access(path, os.X_OK):
-        raise CommandNotExecutable(f"{path}: permission denied; if it is a program, chmod +x it")
-
-
-# --- streams
-
-
-def claimable(stream: int) -> bool:
-    """Whether a tool may put a pipe between the command and where the user sent this stream.
-
-    Not where anything else that the command inherits may be the same open file description: the order of what is written
-    through both would be lost. Not standard output into a file, which some commands look at and seek in. Not a stream that
-    the user closed.
-    """
-    try:
-        ours = os.fstat(stream)
-        if not os.get_inheritable(stream) or (stream == 1 and stat.S_ISREG(ours.st_mode)):
-            return False
-        others = [int(name) for name in os.listdir("/proc/self/fd") if int(name) != stream]
-    except OSError:
-        return False
-    for other in others:
-        try:
-            if not os.get_inheritable(other):
-                continue
-            theirs = os.fstat(other)
-        except OSError:
-            continue
-        if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino):
-            return False
-    return True

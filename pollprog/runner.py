@@ -159,8 +159,9 @@ async def run(
             aside=launched.aside,
             before=launched.before,
             status=launched.status,
+            printed=launched.printed,
         )
-    if not launched.ears:
+    if launched.printed is None and not launched.ears:
         listen(launched)
     if watch is not None:
         for ear in launched.ears:

@@ -1,9 +1,8 @@
 """Starts a command for a job that has no terminal, and ends it, with all that descends from it.
 
-It gets a session of its own, nothing to read, the directory and environment that the job says, and for what it prints a file
-that nobody has to empty: it never waits for us, and goes on if we end. Of that file the last few lines are kept, so a command that
-talks for a week fills no disk; where that is full already, the file lies in memory. What differs from `pollprog.launch` is that
-nobody's shell is imitated here.
+It gets a session of its own, nothing to read, the directory and environment that the job says, and for what it prints a file of
+ours (see `printed`). What differs from `pollprog.launch` is that nobody's shell is imitated here, and that a tool may have it print
+what it likes for us to hear: no user has sent those streams anywhere.
 
 Until `Spawned.close` the command is not reaped, so its number, that of its group and that of its session are nobody else's. What
 descends from it is found in three ways: in its group, in its tree, and, when nothing is left of that, in its session. Who has left
@@ -13,14 +12,12 @@ all three before anybody looked is a daemon, and lives on.
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import resource
 import shutil
 import signal
 import subprocess
-import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -30,12 +27,12 @@ from pollprog import tools
 from pollprog.errors import CommandNotExecutable, CommandNotFound, InvalidParameter
 from pollprog.launch import Command, Launched, first_line, status_file
 from pollprog.paths import refusal
+from pollprog.printed import Printed
 from pollprog.process import Process, ProcessTree
-from pollprog.syscalls import punch_hole
+from pollprog.surroundings import Surroundings, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import IO
 
     from pollprog.ending import Ended
 
@@ -45,12 +42,6 @@ log = logging.getLogger("pollprog")
 
 DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
 """How many descriptors a command may have: as many as we might when we were started, whatever we need ourselves."""
-TAIL = 4096
-"""Bytes of what a command printed that are kept for people to read."""
-KEPT = 1 << 20
-"""Bytes of it that may lie on disk before all but the tail are given back."""
-ROOM = 64 << 20
-"""Bytes that have to be free for that."""
 BEAT = 0.02
 LONGEST_BEAT = 0.25
 """Seconds between two looks whether what was told to end has ended: so many at first, and more where that takes long."""
@@ -79,37 +70,28 @@ class Spawned:
     """A command of a job, with all that descends from it."""
 
     def __init__(
-        self, command: Command, popen: subprocess.Popen[bytes], printed: IO[bytes], status: int | None = None
+        self, command: Command, popen: subprocess.Popen[bytes], printed: Printed, status: int | None = None
     ) -> None:
-        info = os.fstat(printed.fileno())
-        self.launched = Held(command, popen.pid, {}, status)
+        info = os.fstat(printed.descriptor)
+        ends = {stream: os.dup(printed.descriptor) for stream in command.claims}
+        self.launched = Held(command, popen.pid, ends, status)
         self.launched.aside |= {(info.st_dev, info.st_ino)}
+        self.launched.printed = printed
         self._popen = popen
         self._printed = printed
-        self._given_back = 0
         self._until = 0.0
         """When patience with it ends, once it was told to end."""
         self._trees: list[ProcessTree] = []
         """The command's, and those of what was found in its session."""
         self._adopt(popen.pid)
 
-    # -- what it prints
-
     def printed(self) -> str:
-        """The last of what it printed on either stream, without half characters."""
-        descriptor = self._printed.fileno()
-        size = os.fstat(descriptor).st_size
-        data = os.pread(descriptor, TAIL, max(0, size - TAIL))
-        return data.replace(b"\0", b"").decode("utf-8", "replace").lstrip("\ufffd")
+        """The last of what it printed on either stream."""
+        return self._printed.tail()
 
     def trim(self) -> None:
-        """Give back the space of all but the last of what it printed, if that has become much."""
-        descriptor = self._printed.fileno()
-        size = os.fstat(descriptor).st_size
-        if size - self._given_back > KEPT:
-            self._given_back = size - TAIL
-            with suppress(OSError):  # a file system that cannot do it keeps all
-                punch_hole(descriptor, 0, self._given_back)
+        """Give back the space of what it printed, if that has become much."""
+        self._printed.trim()
 
     # -- its end
 
@@ -174,6 +156,44 @@ class Spawned:
         self._printed.close()
 
 
+class Given(Surroundings):
+    """What a job's command will find."""
+
+    __slots__ = ("_directory", "_environment", "_source", "_streams")
+
+    def __init__(
+        self, streams: Sequence[int], directory: str, environment: Mapping[str, str], source: int | None
+    ) -> None:
+        self._streams = streams
+        self._directory = directory
+        self._environment = environment
+        self._source = source
+
+    def claimable(self, stream: int) -> bool:
+        """Those that go to the file of ours."""
+        return stream in self._streams
+
+    def is_terminal(self, stream: int) -> bool:  # noqa: ARG002 # whichever it is
+        """None is."""
+        return False
+
+    def stat(self, stream: int) -> os.stat_result:
+        """What it has to read."""
+        return os.stat(os.devnull) if stream or self._source is None else os.fstat(self._source)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The job's."""
+        return self._environment
+
+    def program(self, name: str) -> str:
+        """The program of this name, from where the command runs."""
+        path = found(name, self._directory, self._environment)
+        if path is None:
+            raise CommandNotFound(f"{name}: command not found")
+        return path
+
+
 def spawn(
     argv: Sequence[str],
     *,
@@ -181,25 +201,34 @@ def spawn(
     environment: Mapping[str, str],
     output: int | None = None,
     source: int | None = None,
+    probe: str | None = None,
+    prepare: bool = True,
 ) -> Spawned:
     """Start a command; `output` and `source`: the descriptors for its standard output and input, if not ours to choose.
+
+    `probe`: as after ``--probe``; a tool that is named so prepares the command, whatever starts its program. Without `prepare` none
+    does.
 
     Raises InvalidParameter for words that no command can have, CommandNotFound, CommandNotExecutable, and for the directory
     what `pollprog.paths.refusal` makes of it. Blocks as long as the directory and the program take to be found.
     """
     check(argv, directory, environment)
-    printed = output_file()
+    given = Given((1, 2) if output is None else (2,), directory, environment, source)
+    command = within(given, lambda: prepared(Command(argv), probe)) if prepare else Command(argv)
+    printed = Printed()
+    printed.listen(command.claims)
     status = None
     try:
-        stdout = printed.fileno() if output is None else output
-        words, status = with_status(argv)
+        words: Sequence[str] = command.argv
+        if command.status is not None and (status := status_file()) is not None:
+            words = command.status(words, status)
         streams = {
             "stdin": subprocess.DEVNULL if source is None else source,
-            "stdout": stdout,
-            "stderr": printed.fileno(),
+            "stdout": printed.descriptor if output is None else output,
+            "stderr": printed.descriptor,
         }
         started = start(words, directory, environment, streams, status)
-        return Spawned(Command(argv), started, printed, status)
+        return Spawned(command, started, printed, status)
     except BaseException:
         printed.close()
         if status is not None:
@@ -207,19 +236,14 @@ def spawn(
         raise
 
 
-def with_status(argv: Sequence[str]) -> tuple[Sequence[str], int | None]:
-    """The words of the command, and the status descriptor that its tool wants for it, which these words name; or None.
-
-    Nothing else that a tool may add is added here: what the command prints is for people, and nobody else hears it.
-    """
+def prepared(command: Command, probe: str | None = None) -> Command:
+    """The command as the tool that knows it would have it."""
     try:
-        tool = tools.find(Command(argv))
-        prepared = Command(argv) if tool is None else tool.prepare(Command(argv))
-        if prepared.status is not None and list(prepared.argv) == list(argv) and (status := status_file()) is not None:
-            return prepared.status(argv, status), status
+        tool = (None if probe is None else tools.named(probe.partition(":")[0])) or tools.find(command)
+        return command if tool is None else tool.prepare(command)
     except Exception as error:  # noqa: BLE001 # a plugin may raise anything; its job goes on
-        log.warning("the plugin for %s is left out: %s: %s", argv[0], type(error).__name__, error)
-    return argv, None
+        log.warning("the plugin for %s is left out: %s: %s", command.name, type(error).__name__, error)
+        return command
 
 
 def check(argv: Sequence[str], directory: str, environment: Mapping[str, str]) -> None:
@@ -232,25 +256,6 @@ def check(argv: Sequence[str], directory: str, environment: Mapping[str, str]) -
     for name in environment:
         if not name or "=" in name or "\0" in name:
             raise InvalidParameter(f"environment: {name!r} is not the name of a variable", parameter="environment")
-
-
-def output_file() -> IO[bytes]:
-    """A new file without a name, for what a command prints; in memory where the disk has no room: nobody's work fails by that."""
-    file: IO[bytes] | None = None
-    with suppress(OSError):
-        file = tempfile.TemporaryFile(prefix="pollprog-")  # noqa: SIM115 # it lives as long as the command
-        disk = os.fstatvfs(file.fileno())
-        if disk.f_bavail * disk.f_frsize < ROOM:
-            file.close()
-            file = None
-    if file is None:
-        try:
-            file = open(os.memfd_create("pollprog output"), "w+b")  # noqa: SIM115 # as above
-        except OSError as error:
-            raise refusal(error, "write", b"a file in memory") from error
-    # What is written by its other name, /dev/stderr, is then followed and not overwritten.
-    fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
-    return file
 
 
 def start(

@@ -189,6 +189,7 @@ class Work:
         argv: Sequence[str],
         *,
         probe: str | None = None,
+        prepare: bool = True,
         total: int | str | None = None,
         directory: str | None = None,
         environment: Mapping[str, str] | None = None,
@@ -197,13 +198,14 @@ class Work:
     ) -> str:
         """Run a command to its end under the probe that fits it; the last of what it printed.
 
-        `probe` and `total` as after ``--probe`` and ``--total``; `output` and `source`: descriptors for its standard output and
-        input. Raises CommandFailed unless its exit code is 0, and `Cancelled` if the job was to stop meanwhile: then with
+        `probe` and `total` as after ``--probe`` and ``--total``; without `prepare` no plugin adds anything to it; `output` and
+        `source`: descriptors for its standard output and input. Raises CommandFailed unless its exit code is 0, and `Cancelled` if the job was to stop meanwhile: then with
         all of its tree ended.
         """
         ended, printed = await self.attempt(
             argv,
             probe=probe,
+            prepare=prepare,
             total=total,
             directory=directory,
             environment=environment,
@@ -220,6 +222,7 @@ class Work:
         argv: Sequence[str],
         *,
         probe: str | None = None,
+        prepare: bool = True,
         total: int | str | None = None,
         directory: str | None = None,
         environment: Mapping[str, str] | None = None,
@@ -235,6 +238,8 @@ class Work:
             environment=self.environment if environment is None else environment,
             output=output,
             source=source,
+            probe=probe,
+            prepare=prepare,
         )
         spawned = await self.thread(starting)
         self._spawned.add(spawned)

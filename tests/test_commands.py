@@ -125,6 +125,33 @@ def test_a_command_that_talks_is_measured_by_its_work(served: Door, here: Place)
     assert told[-1]["current"] > size // 10
 
 
+@pytest.mark.tool("rsync")
+def test_what_a_command_prints_for_us_is_its_measure_and_not_among_its_last_words(served: Door, here: Place) -> None:
+    source, words = here.dense(48 * MIB), ["rsync", "--archive", "--bwlimit=20M"]
+    *statuses, reply = served.line().talk("Run", argv=[*words, "--verbose", source, here.new("copy")])
+    assert reply.error is None
+    told = [status for one in statuses if (status := one.status)["state"] == "running"]
+    assert any(status["source"] == "rsync" and 0 < status["current"] < status["total"] for status in told)
+    ours = reply.parameters["result"]["output"]
+    theirs = subprocess.run(
+        ["rsync", "--archive", "--verbose", source, here.new("copy")], capture_output=True, text=True
+    )
+    assert [line for line in ours.splitlines() if "bytes" not in line] == [
+        line for line in theirs.stdout.splitlines() if "bytes" not in line
+    ]
+    *statuses, reply = served.line().talk("Run", argv=[*words, source, here.new("copy")])
+    assert reply.parameters["result"]["output"] == ""
+    here.clear()
+
+
+@pytest.mark.tool("xz")
+def test_a_command_that_answers_a_signal_is_asked(served: Door, here: Place) -> None:
+    *statuses, reply = served.line().talk("Run", argv=["xz", "-9ek", here.dense(8 * MIB)])
+    assert reply.parameters == {"result": {"output": ""}}
+    told = [status for one in statuses if (status := one.status)["state"] == "running"]
+    assert any(status["source"] == "xz" for status in told)
+
+
 # --- Dd
 
 

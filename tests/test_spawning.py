@@ -23,7 +23,10 @@ from pollprog.errors import (
     NotDirectory,
     PermissionDenied,
 )
-from pollprog.spawning import KEPT, TAIL, Spawned, spawn, with_status
+from pollprog.launch import Command
+from pollprog.printed import KEPT, TAIL
+from pollprog.probes.program import Program, can_hear
+from pollprog.spawning import Spawned, prepared, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +118,7 @@ def test_the_tail_is_kept_and_begins_with_a_whole_character() -> None:
 def test_a_command_that_talks_a_lot_fills_no_disk() -> None:
     with running("sh", "-c", f"head -c {4 * KEPT} /dev/zero | tr '\\0' x; echo; echo last; sleep 100") as spawned:
         wait_until(lambda: spawned.printed().endswith("last\n"))
-        descriptor = spawned._printed.fileno()
+        descriptor = spawned._printed.descriptor
         before = os.fstat(descriptor)
         spawned.trim()
         after = os.fstat(descriptor)
@@ -300,15 +303,81 @@ def test_a_program_that_can_writes_its_status_to_a_descriptor_of_its_own(tmp_pat
     assert spawned.launched.status is None
 
 
-def test_what_a_tool_would_print_is_not_added_to_what_people_read():
-    assert with_status(["rsync", "a", "b"]) == (["rsync", "a", "b"], None)
-    assert with_status(["dd"]) == (["dd"], None)
-
-
 def test_a_plugin_that_fails_does_not_keep_a_job_from_starting(monkeypatch, caplog):
     monkeypatch.setattr(spawning.tools, "find", lambda _: 1 / 0)
-    assert with_status(["dd"]) == (["dd"], None)
+    assert prepared(Command(["dd"])).argv == ("dd",)
     assert "the plugin for dd is left out" in caplog.text
+
+
+# --- what is heard
+
+
+class Talker(Program):
+    """Has its program print how far it is, if that can be heard."""
+
+    name = "talker"
+
+    def prepare(self, command: Command) -> Command:
+        if not can_hear(1, 2):
+            return command
+        return command.with_words((*command.argv, "--progress")).claiming(1, WithoutNumbers())
+
+
+class WithoutNumbers:
+    """Takes out what was printed for us."""
+
+    def passing(self, data: bytes) -> bytes:
+        return b"".join(line for line in data.splitlines(keepends=True) if not line.startswith(b"%"))
+
+    def end(self) -> bytes:
+        return b""
+
+
+@pytest.fixture
+def talker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    program = tmp_path / "talker"
+    program.write_text("#!/bin/sh\necho said: $*\necho %1\necho %2\necho why >&2\necho %3\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(spawning.tools, "find", lambda command: Talker() if command.name == "talker" else None)
+    return str(program)
+
+
+def test_what_a_tool_has_a_command_print_is_heard_and_people_read_the_rest(talker: str) -> None:
+    with running(talker, "a") as spawned:
+        wait_until(spawned.launched.reap)
+        told = spawned.launched.printed.records()
+        assert told == [(1, b"said: a --progress"), (1, b"%1"), (1, b"%2"), (1, b"why"), (1, b"%3")]
+        assert spawned.launched.printed.records() == []
+        assert spawned.printed() == "said: a --progress\nwhy\n"
+        assert os.path.samestat(os.fstat(spawned.launched.ends[1]), os.fstat(spawned._printed.descriptor))
+
+
+def test_where_nothing_may_be_prepared_nothing_is_added(talker: str) -> None:
+    with running(talker, "a", prepare=False) as spawned:
+        wait_until(spawned.launched.reap)
+        assert spawned.printed() == "said: a\n%1\n%2\nwhy\n%3\n"
+
+
+def test_a_stream_that_goes_elsewhere_is_not_heard(talker: str, tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as out, running(talker, "a", output=out.fileno()) as spawned:
+        wait_until(spawned.launched.reap)
+        assert spawned.launched.printed.records() == []
+        assert spawned.printed() == "why\n"
+    assert (tmp_path / "out").read_text() == "said: a\n%1\n%2\n%3\n"
+
+
+def test_what_no_tool_listens_to_is_not_read() -> None:
+    with running("sh", "-c", "echo one; echo two >&2") as spawned:
+        wait_until(spawned.launched.reap)
+        assert spawned.launched.printed.records() == []
+        assert spawned.printed() == "one\ntwo\n"
+
+
+def test_a_tool_that_is_named_prepares_the_command_whatever_starts_its_program(talker: str, monkeypatch) -> None:
+    monkeypatch.setattr(spawning.tools, "named", lambda name: Talker() if name == "talker" else None)
+    with running("sh", "-c", 'exec "$@"', "sh", talker, probe="talker") as spawned:
+        wait_until(spawned.launched.reap)
+        assert spawned.printed() == "said: --progress\nwhy\n"
 
 
 # --- where nothing can be written

@@ -120,7 +120,7 @@ let checksum ?job ?interval ?algorithm ~path handle =
       given "interval" Pollprog_json.of_number interval ])
   |> Pollprog.result |> summed_of
 
-let run ?job ?interval ?directory ?environment ?probe ?total ~argv handle =
+let run ?job ?interval ?directory ?environment ?probe ?total ?prepare ~argv handle =
   Pollprog.call handle "Run"
     (List.concat [
       [ ("argv", Pollprog_json.of_strings argv) ];
@@ -128,6 +128,7 @@ let run ?job ?interval ?directory ?environment ?probe ?total ~argv handle =
       given "environment" Pollprog_json.of_map environment;
       given "probe" Pollprog_json.of_string probe;
       given "total" Pollprog_json.of_string total;
+      given "prepare" Pollprog_json.of_boolean prepare;
       given "job" Pollprog_json.of_string job;
       given "interval" Pollprog_json.of_number interval ])
   |> Pollprog.result |> ran_of

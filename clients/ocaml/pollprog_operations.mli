@@ -118,6 +118,7 @@ val run :
   ?environment:(string * string) list ->
   ?probe:string ->
   ?total:string ->
+  ?prepare:bool ->
   argv:string list ->
   Pollprog.t -> ran
 (** Run any command.
@@ -125,7 +126,8 @@ val run :
     - [directory]: Where it runs.
     - [environment]: Its environment, instead of the job's.
     - [probe]: How to measure it: a probe as after --probe.
-    - [total]: What the work amounts to, as after --total: 4G, \@/FILE. *)
+    - [total]: What the work amounts to, as after --total: 4G, \@/FILE.
+    - [prepare]: Whether a plugin may have it say how far it is, as by --info=progress2. Default: true. *)
 
 val dd :
   ?job:string -> ?interval:float ->

@@ -12,6 +12,7 @@ import os
 import re
 
 from pollprog.probes.program import Program, holds
+from pollprog.surroundings import here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Apt(Program):
         """The same, with a status descriptor."""
         if not weights(command.argv) or configured(command.argv) or not holds(command, b"libapt-pkg"):
             return command
-        if command.name == "apt" and os.isatty(1):
+        if command.name == "apt" and here().is_terminal(1):
             return command
         return command.with_status(lambda argv, number: (argv[0], "-o", f"APT::Status-Fd={number}", *argv[1:]))
 
@@ -88,7 +89,7 @@ def configured(argv: Sequence[str]) -> bool:
     said = "\n".join(argv[1:]).lower()
     if any(word.decode() in said for word in WORDS):
         return True
-    files = [os.environ.get("APT_CONFIG", ""), "/etc/apt/apt.conf"]
+    files = [here().environment.get("APT_CONFIG", ""), "/etc/apt/apt.conf"]
     try:
         files += [entry.path for entry in os.scandir("/etc/apt/apt.conf.d")]
     except OSError:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from typing import Protocol, TypeVar
 
     from pollprog.inherited import Before
-    from pollprog.launch import Filter
+    from pollprog.launch import Filter, Printed
     from pollprog.probes import Probe, Tool
     from pollprog.process import Process, ProcessTree, Stat
     from pollprog.status import Sample
@@ -75,7 +75,7 @@ class Chooser:
 
     `tree` is the chooser's from now on, and so is its root: `close` closes them. `total`: what the user typed after
     ``--total``: bytes, or a folder whose contents are the total. `status`: what the program writes to its status descriptor, the
-    chooser's to close. `named`: what the user typed after ``--probe``. `excluded`:
+    chooser's to close. `printed`: what it prints, where that is a file of ours. `named`: what the user typed after ``--probe``. `excluded`:
     the names of probes that are not to be tried (again). `aside`: files, by device and inode, that are not the command's work.
     `before`: what stood in the files that it has inherited.
     """
@@ -93,11 +93,13 @@ class Chooser:
         aside: frozenset[tuple[int, int]] = frozenset(),
         before: Before | None = None,
         status: Written | None = None,
+        printed: Printed | None = None,
     ) -> None:
         self._tree = tree
         self._aside = aside
         self._before = before
         self._status = status
+        self._printed = printed
         self._unheard: deque[tuple[int, bytes]] = deque(maxlen=UNHEARD)
         """What was said while nobody listened."""
         self._total = None if isinstance(total, str) else total
@@ -151,9 +153,12 @@ class Chooser:
             self._unheard.append((stream, record))
 
     def _listen(self) -> None:
-        """Tell whoever listens now what was said before, and what the program has written to its status descriptor."""
+        """Tell whoever listens now what was said before, and what the program has written to files of ours."""
         for _ in range(len(self._unheard)):
             self.feed(*self._unheard.popleft())
+        if self._printed is not None:
+            for stream, record in self._printed.records():
+                self.feed(stream, record)
         if self._status is not None:
             for record in self._status.records():
                 self.feed(STATUS, record)

@@ -24,6 +24,7 @@ from pollprog.errors import UsageError
 from pollprog.probes.dd_arguments import operands, parse
 from pollprog.probes.dd_reports import ReportFilter
 from pollprog.probes.program import Program
+from pollprog.surroundings import here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,12 +87,12 @@ def is_busybox(command: Command) -> bool:
 def may_be_asked(command: Command) -> bool:
     """Whether a dd that is yet to be started may get a signal, as far as its words tell; if not, nothing of it is touched."""
     arguments = parse(command.argv, busybox=is_busybox(command))
-    if arguments is None or arguments.unanswering or "POSIXLY_CORRECT" in os.environ:
+    if arguments is None or arguments.unanswering or "POSIXLY_CORRECT" in here().environment:
         return False
     if arguments.full_blocks:
         return True
     try:
-        info = os.fstat(0) if arguments.input is None else os.stat(arguments.input)
+        info = here().stat(0) if arguments.input is None else os.stat(arguments.input)
     except (OSError, ValueError):
         return False
     return stat.S_ISREG(info.st_mode) or stat.S_ISBLK(info.st_mode)

@@ -8,10 +8,10 @@ of its own (``2>log``) and no terminal, there is one input, and no option makes 
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
 
 from pollprog.probes.program import Program, Whole, can_hear, holds
+from pollprog.surroundings import here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Ffmpeg(Program):
     def prepare(self, command: Command) -> Command:
         """The same, with a descriptor for its progress; and its standard error is heard, if it may be."""
         words = command.argv[1:]
-        if "-i" not in words or "-progress" in words or "-report" in words or "FFREPORT" in os.environ:
+        if "-i" not in words or "-progress" in words or "-report" in words or "FFREPORT" in here().environment:
             return command
         levels = [after for word, after in pairwise(words) if word in ("-v", "-loglevel")]
         if not QUIET.issuperset(levels) or not holds(command, b"out_time_us="):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from pollprog.probes.program import Program, has_option, holds
+from pollprog.surroundings import here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Gpg(Program):
 
 def configured(argv: Sequence[str]) -> bool:
     """Whether gpg's own configuration may have a status descriptor."""
-    home = os.environ.get("GNUPGHOME") or os.path.expanduser("~/.gnupg")
+    home = here().environment.get("GNUPGHOME") or os.path.expanduser("~/.gnupg")
     for word, after in zip(argv[1:], (*argv[2:], ""), strict=True):
         if word.startswith("--hom"):
             home = word.partition("=")[2] or after

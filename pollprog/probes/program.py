@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 
-from pollprog.launch import claimable, resolve
+from pollprog.surroundings import here
 from pollprog.tools import MULTI_CALL, program_names
 
 TYPE_CHECKING = False
@@ -86,7 +86,7 @@ def holds(command: Command, *words: bytes) -> bool:
     An older version, or another program of that name (a script, busybox), would refuse an option that it does not know.
     """
     try:
-        with open(resolve(command.argv[0]), "rb") as file:
+        with open(here().program(command.argv[0]), "rb") as file:
             if os.fstat(file.fileno()).st_size > LARGEST:
                 return False
             data = file.read()
@@ -96,8 +96,9 @@ def holds(command: Command, *words: bytes) -> bool:
 
 
 def can_hear(*streams: int) -> bool:
-    """Whether all these streams may be heard (`pollprog.launch.claimable`), and none is a terminal, where a program behaves otherwise."""
-    return all(claimable(stream) and not os.isatty(stream) for stream in streams)
+    """Whether all these streams may be heard (`pollprog.surroundings`), and none is a terminal, where a program behaves otherwise."""
+    surroundings = here()
+    return all(surroundings.claimable(stream) and not surroundings.is_terminal(stream) for stream in streams)
 
 
 class Whole:

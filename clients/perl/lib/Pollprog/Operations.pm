@@ -84,6 +84,7 @@ our %OPERATIONS = (
             environment => 'map',
             probe => 'string',
             total => 'string',
+            prepare => 'boolean',
             job => 'string',
             interval => 'number',
         },
@@ -405,6 +406,10 @@ How to measure it: a probe as after --probe.
 =item C<total> (string, optional)
 
 What the work amounts to, as after --total: 4G, @/FILE.
+
+=item C<prepare> (boolean, optional)
+
+Whether a plugin may have it say how far it is, as by --info=progress2. Default: true.
 
 =back
 

@@ -1,0 +1,142 @@
+"""Where a command is going to run, for the tools that prepare it: which of its streams may be heard, its environment, its program.
+
+Usually all of that is our own, for the command inherits it. A job's command is given other things than the daemon has itself, so while
+it is prepared, `within` says what those are: for the thread in which that is done, and for no other.
+
+This module is on the path to a command's start, so it imports what the interpreter has loaded anyhow.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from _thread import _local  # threading itself is not loaded before a command is started
+
+from pollprog.errors import CommandNotExecutable, CommandNotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+__all__ = ["Surroundings", "claimable", "here", "resolve", "within"]
+
+
+class Surroundings:
+    """What a command will find that inherits all that we have."""
+
+    __slots__ = ()
+
+    def claimable(self, stream: int) -> bool:
+        """Whether a tool may hear this stream before it goes on to where the user sent it.
+
+        Not where anything else that the command inherits may be the same open file description: the order of what is written
+        through both would be lost. Not standard output into a file, which some commands look at and seek in. Not a stream that
+        the user closed.
+        """
+        try:
+            ours = os.fstat(stream)
+            if not os.get_inheritable(stream) or (stream == 1 and stat.S_ISREG(ours.st_mode)):
+                return False
+            others = [int(name) for name in os.listdir("/proc/self/fd") if int(name) != stream]
+        except OSError:
+            return False
+        for other in others:
+            try:
+                if not os.get_inheritable(other):
+                    continue
+                theirs = os.fstat(other)
+            except OSError:
+                continue
+            if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino):
+                return False
+        return True
+
+    def is_terminal(self, stream: int) -> bool:
+        """Whether this stream is a terminal."""
+        return os.isatty(stream)
+
+    def stat(self, stream: int) -> os.stat_result:
+        """What stands behind this stream. OSError where nothing does."""
+        return os.fstat(stream)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment."""
+        return os.environ
+
+    def program(self, name: str) -> str:
+        """The path of the program that will run for this word. CommandNotFound, CommandNotExecutable."""
+        return resolve(name)
+
+
+class Present(_local):
+    """The surroundings that hold in one thread."""
+
+    surroundings = Surroundings()
+
+
+present = Present()
+
+
+def within(surroundings: Surroundings, call: Callable[[], T]) -> T:
+    """What `call` returns, which prepares a command for other surroundings than our own."""
+    before, present.surroundings = present.surroundings, surroundings
+    try:
+        return call()
+    finally:
+        present.surroundings = before
+
+
+def here() -> Surroundings:
+    """Those for which a command is prepared in this thread."""
+    return present.surroundings
+
+
+def claimable(stream: int) -> bool:
+    """Whether a tool may hear this stream of the command that is being prepared."""
+    return here().claimable(stream)
+
+
+# --- which program
+
+
+def resolve(name: str) -> str:
+    """The path of the program that the shell would run for this word."""
+    if not name:
+        raise CommandNotFound("'': command not found; an empty word names no command")
+    if "/" in name:
+        try:
+            os.stat(name)
+        except FileNotFoundError as error:
+            raise CommandNotFound(f"{name}: no such file or directory") from error
+        except PermissionError as error:
+            raise CommandNotExecutable(f"{name}: permission denied on the way there") from error
+        except OSError as error:
+            raise CommandNotExecutable(f"{name}: {(error.strerror or str(error)).lower()}") from error
+        check_executable(name)
+        return name
+    refused: CommandNotExecutable | None = None
+    for folder in os.environ.get("PATH", os.defpath).split(":"):
+        path = os.path.join(folder or ".", name)
+        if os.path.isfile(path):
+            try:
+                check_executable(path)
+            except CommandNotExecutable as error:
+                refused = refused or error
+            else:
+                return path
+    if refused is not None:
+        raise refused
+    hint = f"; for the one in this folder type ./{name}" if os.path.isfile(name) else ""
+    raise CommandNotFound(f"{name}: command not found{hint}")
+
+
+def check_executable(path: str) -> None:
+    """Raise CommandNotExecutable, saying why, where `path` is not a program that we may run."""
+    if os.path.isdir(path):
+        raise CommandNotExecutable(f"{path}: is a directory")
+    if not os.access(path, os.X_OK):
+        raise CommandNotExecutable(f"{path}: permission denied; if it is a program, chmod +x it")
