@@ -25,6 +25,7 @@ __all__ = ["OURS", "PROBES", "TOOLS", "candidates", "check", "find", "load", "na
 OURS = {
     "apt": "apt-get apt",
     "dd": "dd",
+    "ddrescue": "ddrescue",
     "dpkg": "dpkg",
     "e2fsck": "e2fsck fsck.ext2 fsck.ext3 fsck.ext4",
     "ffmpeg": "ffmpeg",

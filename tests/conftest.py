@@ -19,6 +19,7 @@ PACKAGES = {
     "busybox": "busybox-static",
     "cp": "coreutils",
     "dd": "coreutils",
+    "ddrescue": "gddrescue",
     "dpkg-deb": "dpkg",
     "e2fsck": "e2fsprogs",
     "env": "coreutils",

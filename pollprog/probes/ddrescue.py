@@ -1,0 +1,99 @@
+"""``ddrescue``: the map of what is rescued, which it keeps in a file (its third word), and what it has written since.
+
+The map is written at the start, then every 30 seconds or more, or as ``--mapfile-interval`` says. Nothing is added: the command
+line stands in the map, which would become another. Between, what the kernel counts as written is added to what the map says.
+Without a map, it is the percentage that ddrescue prints, if that goes to a pipe; else evidence speaks.
+"""
+
+from __future__ import annotations
+
+from pollprog.probes.program import Program, Whole, can_hear
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pollprog.launch import Command
+    from pollprog.probes import Probe, Target
+
+__all__ = ["TOOL"]
+
+VALUED = "abceEFHiKmorsTxXZ"
+"""Options that have a value, which may be the next word."""
+LONG = (
+    "--min-read-rate", "--sector-size", "--cluster-size", "--max-bad-areas", "--max-error-rate", "--fill-mode", "--test-mode",
+    "--input-position", "--skip-size", "--domain-mapfile", "--output-position", "--retry-passes", "--size", "--timeout",
+    "--extend-outfile", "--max-read-errors", "--max-read-rate", "--cpass", "--delay-slow", "--log-events", "--log-rates",
+    "--log-reads", "--mapfile-interval", "--max-slow-reads", "--pause-on-error", "--pause-on-pass",
+)  # fmt: skip
+"""The same in full. They may be abbreviated."""
+PART = {"i", "s", "m", "--input-position", "--size", "--domain-mapfile"}
+"""With one of these, not all that is in the map is to be rescued."""
+OTHER_WORK = {"F", "G", "--fill-mode", "--generate-mode"}
+"""With one of these, the map tells of something else than what is rescued."""
+
+
+class Ddrescue(Program):
+    """Knows ddrescue."""
+
+    name = "ddrescue"
+    launched = (
+        "by the map that it keeps in a file, and what it has written since; without a map by its own percentage, "
+        "where it prints that into a pipe; else by evidence"
+    )
+    attached = "by its map, and what it has written since; without a map by evidence"
+    totals = "the map; none with `-i`, `-s` or `-m`"
+    wrong = (
+        "The map is written every 30 seconds or more: what is written between is an estimate, and low with `-S`. "
+        "What cannot be read stays undone. With `-F` and `-G` evidence speaks."
+    )
+
+    def prepare(self, command: Command) -> Command:
+        """The same command; its output is heard, if it has no map."""
+        options, operands = parsed(command.argv)
+        if len(operands) != 2 or options & OTHER_WORK or not can_hear(1):
+            return command
+        return command.claiming(1, Whole())
+
+    def probe(self, target: Target) -> Probe:
+        """By its map, or by what it prints."""
+        options, operands = parsed(target.process.argv())
+        if len(operands) == 3 and not options & OTHER_WORK:
+            from pollprog.probes.ddrescue_probe import DdrescueProbe
+
+            return DdrescueProbe(target, operands[2], whole=not options & PART)
+        from pollprog.probes.records import Records, Rule
+
+        rule = Rule(rb"pct rescued: +(?P<percent>[0-9]{1,3}\.[0-9]{2})%,.*")
+        return Records(target, [rule], source="ddrescue", streams=(1,))
+
+
+def parsed(argv: Sequence[str]) -> tuple[set[str], list[str]]:
+    """The options, by letter or in full, and the other words; of an abbreviation, all that it may mean."""
+    options: set[str] = set()
+    operands: list[str] = []
+    words = iter(argv[1:])
+    for word in words:
+        if word == "--":
+            operands += words
+        elif word.startswith("--"):
+            typed, equals, _ = word.partition("=")
+            meant = (
+                [typed] if typed in LONG else [option for option in (*LONG, *OTHER_WORK) if option.startswith(typed)]
+            )
+            options.update(meant)
+            if not equals and set(meant) & set(LONG):
+                next(words, "")
+        elif word.startswith("-") and len(word) > 1:
+            for at, letter in enumerate(word[1:], 2):
+                options.add(letter)
+                if letter in VALUED and at == len(word):
+                    next(words, "")
+                if letter in VALUED or letter == "P":  # the rest is its value
+                    break
+        else:
+            operands.append(word)
+    return options, operands
+
+
+TOOL = Ddrescue()
