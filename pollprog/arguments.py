@@ -158,7 +158,8 @@ def attach(command: argparse.ArgumentParser) -> None:
     measuring(command)
     showing(command)
     connecting(command, "the machine whose process it is: ssh://[user@]host[:port] (default this one)")
-    completed(command.add_argument("pids", nargs="+", type=pid, metavar="PID", help="process to watch"), PIDS)
+    text = "process to watch, or work that no process stands for, as md:md0; see pollprog probes"
+    completed(command.add_argument("targets", nargs="+", type=target, metavar="PID", help=text), PIDS)
 
 
 def top(command: argparse.ArgumentParser) -> None:
@@ -362,6 +363,11 @@ def descriptor(text: str) -> int:
     if not writable:
         raise argparse.ArgumentTypeError(f"{text!r} is not a descriptor open for writing; open it as in: 3>progress")
     return number
+
+
+def target(text: str) -> int | str:
+    """A process, or what is named like a resource."""
+    return text if re.match(r"[a-z]+:", text) else pid(text)
 
 
 def pid(text: str) -> int:

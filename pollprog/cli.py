@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pollprog.foreground import Options
     from pollprog.launch import Launched
     from pollprog.probes import Tool
+    from pollprog.probes.resource import Resource
     from pollprog.signals import Held
 
 __all__ = ["main"]
@@ -260,17 +261,35 @@ def options_of(arguments: argparse.Namespace) -> Options:
 def attach(arguments: argparse.Namespace) -> int:
     """``pollprog attach``."""
     check_measuring(arguments)
+    for target in arguments.targets:
+        if isinstance(target, str):
+            tools.check_resource(target)
+            if arguments.probe is not None or arguments.total is not None:
+                raise UsageError(f"--probe and --total are for processes; how {target} is measured, it says itself")
     if arguments.connect is not None:
         from pollprog import service_commands
 
         return service_commands.attach(arguments)
+    pids = [target for target in arguments.targets if isinstance(target, int)]
+    words = [target for target in arguments.targets if isinstance(target, str)]
+    resources, refused = open_resources(words)  # before signals are held: Ctrl-C ends us while a server is waited for
     held = signals.hold(passing=False)
     from pollprog import foreground
 
-    status = foreground.attach(arguments.pids, held, options_of(arguments))
+    options = options_of(arguments)
+    status = foreground.attach(pids, held, options, resources=resources, refused=refused)
     if held.interrupted:
         signals.die_by(signal.SIGINT)
     return status
+
+
+def open_resources(words: Sequence[str]) -> tuple[list[Resource], list[str]]:
+    """What is under way at these resources, and a line for each that cannot be watched."""
+    if not words:
+        return [], []
+    from pollprog.probes import resource
+
+    return resource.open_resources(list(dict.fromkeys(words)))
 
 
 def copy(arguments: argparse.Namespace) -> int:
@@ -322,11 +341,12 @@ def list_probes(arguments: argparse.Namespace) -> int:
         from pollprog import recording
 
         return ending.exit_code(recording.explain(arguments.rest))
-    names = [arguments.name] if arguments.name else sorted(tools.PROBES)
+    names = [arguments.name] if arguments.name else sorted({*tools.PROBES, *tools.RESOURCES})
     for name in names:
-        if name not in tools.PROBES:
+        if name not in tools.PROBES and name not in tools.RESOURCES:
             tools.check(name)
-        text = (importlib.import_module(tools.PROBES[name]).__doc__ or "").strip().replace("``", "")
+        module = importlib.import_module(tools.PROBES.get(name, f"pollprog.probes.{name}"))
+        text = (module.__doc__ or "").strip().replace("``", "")
         show(f"{text}\n{told_of(name)}" if arguments.name else f"{name:10} {text.splitlines()[0]}\n")
     return 0
 

@@ -37,6 +37,7 @@ from pollprog.errors import (
 from pollprog.messages import Int
 from pollprog.operations import operation
 from pollprog.paths import called, checked, natural, open_source, parameter, refusal, size_text, sync_directory
+from pollprog.probes.resource import kind_of, one_resource
 from pollprog.process import block_device_size, open_process
 from pollprog.publishing import Place
 from pollprog.sizes import parse_total
@@ -186,8 +187,18 @@ async def compress_out(
 
 
 @operation
-async def observe(pid: Annotated[int, "The number of the process."]) -> Exit:
-    """Watch a process that already runs, to its end. Cancelling ends the watching, not the process."""
+async def observe(
+    pid: Annotated[int | None, "The number of the process."] = None,
+    resource: Annotated[
+        str | None, "Instead of that, work that no process stands for: KIND:NAME, as in md:md0."
+    ] = None,
+) -> Exit:
+    """Watch a process that already runs, or other work that is under way, to its end. Cancelling ends the watching, not the work."""
+    if (pid is None) is (resource is None):
+        raise InvalidParameter("name either a process, as pid, or a resource", parameter="pid")
+    if resource is not None:
+        return await observe_resource(running(), resource)
+    assert pid is not None
     if not 0 < pid < 1 << 31:
         raise InvalidParameter(f"pid: {pid} is no process id", parameter="pid")
     process = open_process(pid)
@@ -195,6 +206,19 @@ async def observe(pid: Annotated[int, "The number of the process."]) -> Exit:
         outcome = await running().observe(process)
     finally:
         process.close()
+    return Exit(outcome.exit, outcome.signal)
+
+
+async def observe_resource(work: Work, word: str) -> Exit:
+    """Watch the one piece of work that is under way at a resource."""
+    try:
+        kind = kind_of(word)
+        if kind.argument == "PATH" and not word.partition(":")[2].startswith("/"):
+            raise PathNotAbsolute(f"resource: {word!r} names no absolute path", path=word.partition(":")[2])
+        resource = await work.thread(partial(one_resource, word))
+    except UsageError as error:
+        raise InvalidParameter(f"resource: {error}", parameter="resource") from error
+    outcome = await work.follow(resource)
     return Exit(outcome.exit, outcome.signal)
 
 

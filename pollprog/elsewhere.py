@@ -31,18 +31,19 @@ LOST = 123
 """Exit status of ``attach`` where nobody can know how the process ended."""
 
 
-def attach(asker: Asker, pids: Sequence[int], held: Held) -> int:
+def attach(asker: Asker, targets: Sequence[int | str], held: Held) -> int:
     """``pollprog attach --connect``: the exit status of the process."""
-    if len(pids) != 1:
-        raise UsageError("attach --connect shows one process: name one PID")
-    return run(_attach, asker, pids[0], held)
+    if len(targets) != 1:
+        raise UsageError("attach --connect shows one process: name one PID, or one resource")
+    return run(_attach, asker, targets[0], held)
 
 
-async def _attach(asker: Asker, pid: int, held: Held) -> int:
+async def _attach(asker: Asker, target: int | str, held: Held) -> int:
+    name, parameter = (f"process {target}", "pid") if isinstance(target, int) else (target, "resource")
     async with AsyncExitStack() as stack:
         client = await interruptible(held, partial(stack.enter_async_context, open_client(asker.address)))
-        parameters = {"pid": pid, "job": new_job("Observe"), "interval": asker.bar_interval}
-        ended = await shown(asker, f"process {pid}", work_of(asker, client, "Observe", parameters), held)
+        parameters = {parameter: target, "job": new_job("Observe"), "interval": asker.bar_interval}
+        ended = await shown(asker, name, work_of(asker, client, "Observe", parameters), held)
     return exit_code((ended.get("exit"), ended.get("signal")), lost=LOST)
 
 

@@ -7,7 +7,7 @@
     │   └── ConfigurationError  the configuration file is wrong; names the line
     ├── CommandNotFound         nothing of that name; exit status 127
     ├── CommandNotExecutable    it is there and cannot be run; exit status 126
-    ├── ProcessError            a process that cannot be watched: gone, a kernel thread, another user's; exit status 1
+    ├── ProcessError            a process or other work that cannot be watched: gone, a kernel thread, another user's; exit status 1
     ├── Busy                    a call runs on this handle already
     ├── Unreachable             nobody, or a stranger, at this address; exit status 1, as for all below
     │   └── ConnectionLost      there was somebody
@@ -105,7 +105,7 @@ class CommandNotExecutable(PollprogError):
 
 
 class ProcessError(PollprogError):
-    """A process that cannot be watched: it is gone, is the kernel's own, or belongs to somebody else."""
+    """A process, or other work, that cannot be watched: it is gone, is the kernel's own, belongs to somebody else, or cannot be asked."""
 
     exit_status = 1
 

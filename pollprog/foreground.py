@@ -1,4 +1,4 @@
-"""One job in this terminal, without a daemon: a command under a bar, processes that already run, a copy of our own.
+"""One job in this terminal, without a daemon: a command under a bar, processes or resources at work already, a copy of our own.
 
 Whatever becomes of the display, the job goes on. The terminal is given back on every way out, and before we stop.
 """
@@ -20,7 +20,7 @@ from pollprog.display import Display, JsonLines
 from pollprog.ending import exit_code, outcome_of
 from pollprog.errors import Cancelled, OperationError, PollprogError, ProcessError
 from pollprog.hearing import Hearing, Leaving
-from pollprog.process import open_process
+from pollprog.process import Process, open_process
 from pollprog.sampler import Sampler
 from pollprog.status import Outcome, State
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from pollprog.ending import Ended
     from pollprog.launch import Launched
-    from pollprog.process import Process
+    from pollprog.probes.resource import Resource
     from pollprog.signals import Held
 
 __all__ = ["Options", "attach", "copy", "run"]
@@ -130,22 +130,31 @@ async def _run(launched: Launched, held: Held, options: Options) -> Ended:
 # --- processes that already run
 
 
-def attach(pids: Sequence[int], held: Held, options: Options) -> int:
-    """Show processes that already run until all have ended; the exit status that comes to.
+def attach(
+    pids: Sequence[int],
+    held: Held,
+    options: Options,
+    *,
+    resources: Sequence[Resource] = (),
+    refused: Sequence[str] = (),
+) -> int:
+    """Show processes that already run, and work that none stands for, until all have ended; the exit status that comes to.
 
     Each that cannot be watched has a line that says why, and makes the exit status 1 at the least; ProcessError if none can.
+    `resources` are closed here; `refused`: the lines of those that could not be opened.
     """
     processes: list[Process] = []
-    refused: list[str] = []
+    refused = list(refused)
     try:
         for pid in dict.fromkeys(pids):
             try:
                 processes.append(watchable(pid))
             except ProcessError as error:
                 refused.append(str(error))
-        if not processes:
+        if not processes and not resources:
             raise ProcessError("; ".join(refused))
-        status = trio.run(_attach, processes, refused, held, options)
+        targets: list[Process | Resource] = [*processes, *resources]
+        status = trio.run(_attach, targets, refused, held, options)
     finally:
         for process in processes:
             process.close()
@@ -165,22 +174,31 @@ def watchable(pid: int) -> Process:
     return process
 
 
-async def _attach(processes: Sequence[Process], refused: Sequence[str], held: Held, options: Options) -> int:
+async def _attach(targets: Sequence[Process | Resource], refused: Sequence[str], held: Held, options: Options) -> int:
     sampler = Sampler()
     lines = options.lines()
-    jobs = [(process, job_of(process, alone=len(processes) + len(refused) == 1)) for process in processes]
+    jobs = [(target, job_of(target, alone=len(targets) + len(refused) == 1)) for target in targets]
+    interval = min(options.bar_interval, options.line_interval)
     codes: list[int] = []
     with options.display(shares_terminal=False) as display:
         async with trio.open_nursery() as parts:
             leaving = Leaving(parts.cancel_scope)
 
-            async def watch(process: Process, job: Job) -> None:
+            async def watch(target: Process | Resource, job: Job) -> None:
+                if isinstance(target, Process):
+                    outcome = await watch_process(target, job)
+                else:
+                    outcome = await runner.follow(target, sampler, job.channel.report, interval=interval)
+                codes.append(exit_code((outcome.exit, outcome.signal), lost=LOST))
+                job.channel.finish(outcome)
+
+            async def watch_process(process: Process, job: Job) -> Outcome:
                 def ended() -> None:
                     job.channel.clock.stop()  # the exit status is waited for, the work is over
                     if display.screen is not None:
                         display.say(f"{job.name}: ended")
 
-                outcome = await runner.attach(
+                return await runner.attach(
                     process,
                     sampler,
                     job.channel.report,
@@ -188,11 +206,9 @@ async def _attach(processes: Sequence[Process], refused: Sequence[str], held: He
                     ended,
                     total=options.total,
                     probe=options.probe,
-                    interval=min(options.bar_interval, options.line_interval),
+                    interval=interval,
                     aside=own_files(display, lines),
                 )
-                codes.append(exit_code((outcome.exit, outcome.signal), lost=LOST))
-                job.channel.finish(outcome)
 
             parts.start_soon(sampler.run)
             parts.start_soon(Hearing(held, display, leaving).run)
@@ -201,17 +217,19 @@ async def _attach(processes: Sequence[Process], refused: Sequence[str], held: He
             for _, job in jobs:
                 display.enter(job.name, job.channel)
             async with trio.open_nursery() as readers:
-                for process, job in jobs:
+                for target, job in jobs:
                     readers.start_soon(partial(display.follow, job.name, job.channel, ending=True))
                     if lines is not None:
                         readers.start_soon(lines.follow, job.channel)
-                    readers.start_soon(watch, process, job)
+                    readers.start_soon(watch, target, job)
             parts.cancel_scope.cancel()
     return max(codes, default=0) if leaving.status is None else leaving.status
 
 
-def job_of(process: Process, *, alone: bool) -> Job:
-    """The job that this process is; one among several has its number in its name."""
+def job_of(process: Process | Resource, *, alone: bool) -> Job:
+    """The job that this is; a process among several has its number in its name."""
+    if not isinstance(process, Process):
+        return Job(process.name, process.job)
     try:
         name = process.stat().name
     except ProcessLookupError:  # in this very moment

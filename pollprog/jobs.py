@@ -126,7 +126,7 @@ class Job:
         if self.work is None:
             raise JobOver(f"job {self.id} is over: {self.state}", job=self.id)
         if self.work.observes:
-            raise OperationError(f"job {self.id} only watches a process: to stop that, use kill -STOP")
+            raise OperationError(f"job {self.id} only watches, and cannot be paused; a process can, by kill -STOP")
         return self.work
 
     def message(self, *, brief: bool = False) -> JobMessage:

@@ -1,4 +1,4 @@
-"""One command, run to its end under its probes; or one that already ran, watched to its end.
+"""One command, run to its end under its probes; or one that already ran, or work that no process stands for, watched to its end.
 
 The runner takes a `report` for samples and a `change` for what becomes of the command, and knows no channel. It never stands
 between the command and its work, and hears of the end from the kernel, through a pidfd.
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
     from pollprog.ending import Ended
     from pollprog.launch import Launched
+    from pollprog.probes.resource import Resource
     from pollprog.sampler import Entry, Sampler
     from pollprog.status import Sample
 
-__all__ = ["Change", "Watch", "attach", "run", "tell_stops"]
+__all__ = ["Change", "Watch", "attach", "follow", "run", "tell_stops"]
 
 FASTER = 10
 """How much faster than before the work may have gone since the last look."""
@@ -225,6 +226,21 @@ async def attach(
     if watch is not None and how[0] == 0:
         watch.succeeded()
     return outcome_of(how)
+
+
+async def follow(
+    resource: Resource, sampler: Sampler, report: Callable[[Sample], None], *, interval: float = 1.0
+) -> Outcome:
+    """Watch work that no process stands for, until a look at it finds that it is over. It is the sampler's to close from now on."""
+    lost = trio.Event()
+    entry = sampler.add(resource, report, lost=lambda _: lost.set(), interval=interval)
+    try:
+        while resource.outcome is None and not lost.is_set():
+            with trio.move_on_after(interval):
+                await lost.wait()
+    finally:
+        sampler.remove(entry)
+    return resource.outcome or Outcome(State.LOST)
 
 
 async def tell_stops(stopped: Callable[[], bool], was_stopped: Callable[[], bool], change: Change) -> None:

@@ -180,7 +180,7 @@ def attach(arguments: argparse.Namespace) -> int:
         interval=arguments.interval,
         progress_fd=arguments.progress_fd,
     )
-    return interrupted(held, lambda: elsewhere.attach(asker, arguments.pids, held))
+    return interrupted(held, lambda: elsewhere.attach(asker, arguments.targets, held))
 
 
 def top(arguments: argparse.Namespace) -> int:

@@ -20,7 +20,20 @@ if TYPE_CHECKING:
     from pollprog.launch import Command
     from pollprog.probes import Tool
 
-__all__ = ["OURS", "PROBES", "TOOLS", "candidates", "check", "find", "load", "named", "offers", "program_names"]
+__all__ = [
+    "OURS",
+    "PROBES",
+    "RESOURCES",
+    "TOOLS",
+    "candidates",
+    "check",
+    "check_resource",
+    "find",
+    "load",
+    "named",
+    "offers",
+    "program_names",
+]
 
 OURS = {
     "apt": "apt-get apt",
@@ -53,6 +66,8 @@ ARGUMENTS = dict.fromkeys(OURS, "") | {
     "treesize": r":.+",
 }
 """What may stand behind the name of each probe, as a pattern."""
+RESOURCES = {"md": "DEVICE"}
+"""Work that no process stands for: each kind, whose module in `pollprog.probes` has its name, and what stands behind its colon."""
 MULTI_CALL = {"busybox", "coreutils", "toybox"}
 """Programs that are many, told apart by the first word or the second."""
 
@@ -127,6 +142,15 @@ def check(named: str) -> None:
         raise UsageError(f"there is no probe {name!r}; there are: {', '.join(sorted(PROBES))}")
     if not re.fullmatch(ARGUMENTS[name], colon + argument, re.DOTALL):
         raise UsageError(f"--probe {named!r} cannot be; see pollprog probes {name}")
+
+
+def check_resource(word: str) -> str:
+    """The kind of a resource, KIND:NAME. UsageError, with what to type instead, if there is none of that kind."""
+    kind, colon, _ = word.partition(":")
+    if not colon or kind not in RESOURCES:
+        known = ", ".join(f"{kind}:{argument}" for kind, argument in sorted(RESOURCES.items()))
+        raise UsageError(f"there is no resource {word!r}; there are: {known}")
+    return kind
 
 
 def load(name: str) -> Tool:

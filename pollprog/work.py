@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from pollprog.ending import Ended
+    from pollprog.probes.resource import Resource
     from pollprog.process import Process
     from pollprog.sampler import Sampler
     from pollprog.spawning import Spawned
@@ -287,6 +288,12 @@ class Work:
         return await runner.attach(
             process, self._sampler, self.report, self._change, lambda: None, interval=self._interval
         )
+
+    async def follow(self, resource: Resource) -> Outcome:
+        """The same for work that no process stands for."""
+        self.observes = True
+        self.resume()
+        return await runner.follow(resource, self._sampler, self.report, interval=self._interval)
 
     @property
     def to_stop(self) -> bool:

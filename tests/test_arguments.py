@@ -39,7 +39,7 @@ def test_what_is_typed_is_what_is_asked_for():
         ["run", "--total", "4G", "--probe=dd", "--progress", "none", "--progress-fd", "2", "--interval", "0.5", "x"]
     )
     assert (asked.total, asked.probe, asked.progress, asked.progress_fd, asked.interval) == ("4G", "dd", "none", 2, 0.5)
-    assert parse(["attach", "12", "34"]).pids == [12, 34]
+    assert parse(["attach", "12", "md:md0"]).targets == [12, "md:md0"]
     asked = parse(["copy", "--force", "a", "b", "--preserve"])
     assert (asked.source, asked.destination, asked.force, asked.preserve) == ("a", "b", True, True)
 

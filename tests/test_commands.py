@@ -476,6 +476,15 @@ def test_what_cannot_be_watched_is_told_by_name(served: Door) -> None:
         told = refused(served, "Observe", pid=gone.pid)
     assert told.name == "ProcessError"
     assert "there is no process" in told.parameters["message"]
+    for parameters, name, text in (
+        ({}, "InvalidParameter", "name either a process, as pid, or a resource"),
+        ({"pid": 1, "resource": "md:md0"}, "InvalidParameter", "name either"),
+        ({"resource": "disk:0"}, "InvalidParameter", "there is no resource 'disk:0'"),
+        ({"resource": "md:a b"}, "InvalidParameter", "md:a b names no array"),
+        ({"resource": "md:nosuch"}, "ProcessError", "there is no array nosuch"),
+    ):
+        told = refused(served, "Observe", **parameters)
+        assert (told.name, text in told.parameters["message"]) == (name, True)
     if os.path.exists("/proc/2/stat") and "kthreadd" in Path("/proc/2/stat").read_text():
         told = refused(served, "Observe", pid=2)
         assert (told.name, "thread of the kernel" in told.parameters["message"]) == ("ProcessError", True)

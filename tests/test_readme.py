@@ -76,7 +76,7 @@ def test_every_probe_is_in_the_table_of_the_readme() -> None:
     table = set(re.findall(r"^\| `(\w+)", README, re.MULTILINE))
     assert set(tools.PROBES) - set(tools.OURS) <= table  # of the tools there are too many
     listed = subprocess.run([*POLLPROG, "probes"], capture_output=True, text=True, check=True).stdout
-    assert {line.split()[0] for line in listed.splitlines()} == set(tools.PROBES)
+    assert {line.split()[0] for line in listed.splitlines()} == {*tools.PROBES, *tools.RESOURCES}
     for name in tools.PROBES:
         said = subprocess.run([*POLLPROG, "probes", name], capture_output=True, text=True, check=True).stdout
         assert len(said.splitlines()) > 1

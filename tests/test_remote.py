@@ -193,6 +193,9 @@ def test_attach_says_what_it_cannot_watch(far: FarSide) -> None:
     assert ran.stderr == "pollprog: there is no process 4194303\n"
     assert asked(far, "attach", "--probe", "dd", "1").returncode == 2
     assert asked(far, "attach", "1", "2").returncode == 2
+    ran = asked(far, "attach", "md:nosuch")
+    assert (ran.returncode, ran.stderr) == (1, "pollprog: there is no array nosuch; cat /proc/mdstat lists them\n")
+    assert asked(far, "attach", "disk:0").returncode == 2
 
 
 # --- clients

@@ -10,7 +10,7 @@ type reason =
   | Operation_error
       (** What was asked for could not be done. *)
   | Process_error
-      (** A process that cannot be watched: it is gone, is the kernel's own, or belongs to somebody else. *)
+      (** A process, or other work, that cannot be watched: it is gone, is the kernel's own, belongs to somebody else, or cannot be asked. *)
   | Protocol_error
       (** What the other side sent is not a message that can follow. *)
   | Unreachable of { address : string }

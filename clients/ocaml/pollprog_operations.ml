@@ -177,10 +177,11 @@ let compress_out ?job ?interval ?compression ?overwrite ~source ~destination han
       given "interval" Pollprog_json.of_number interval ])
   |> Pollprog.result |> written_of
 
-let observe ?job ?interval ~pid handle =
+let observe ?job ?interval ?pid ?resource handle =
   Pollprog.call handle "Observe"
     (List.concat [
-      [ ("pid", Pollprog_json.of_integer pid) ];
+      given "pid" Pollprog_json.of_integer pid;
+      given "resource" Pollprog_json.of_string resource;
       given "job" Pollprog_json.of_string job;
       given "interval" Pollprog_json.of_number interval ])
   |> Pollprog.result |> exit_of

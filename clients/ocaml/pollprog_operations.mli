@@ -183,7 +183,9 @@ val compress_out :
 
 val observe :
   ?job:string -> ?interval:float ->
-  pid:int64 ->
+  ?pid:int64 ->
+  ?resource:string ->
   Pollprog.t -> exit
-(** Watch a process that already runs, to its end. Cancelling ends the watching, not the process.
-    - [pid]: The number of the process. *)
+(** Watch a process that already runs, or other work that is under way, to its end. Cancelling ends the watching, not the work.
+    - [pid]: The number of the process.
+    - [resource]: Instead of that, work that no process stands for: KIND:NAME, as in md:md0. *)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pollprog.tools import OURS, PROBES
+from pollprog.tools import OURS, PROBES, RESOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["COLUMNS", "Row", "page", "row", "rows", "table"]
 
@@ -36,6 +36,12 @@ PLUGINS = """\
 
 At launch is `pollprog run`, on attach `pollprog attach` and `top`. With `run --no-prepare` nothing is added to a command: then it
 is measured as on attach.
+"""
+WITHOUT = """\
+## Work that no process stands for
+
+The kernel's, or a server's: `pollprog attach md:md0`, beside processes or alone, on another machine with `--connect`. What is idle is
+not watched. How it ended is told where that can be known; else the exit status is 123.
 """
 
 
@@ -68,9 +74,18 @@ def tool_rows() -> list[Row]:
     return found
 
 
+def resource_rows() -> list[Row]:
+    """A row for each kind of work that no process stands for."""
+    found = []
+    for name, argument in sorted(RESOURCES.items()):
+        kind = import_module(f"pollprog.probes.{name}").RESOURCE
+        found.append(Row(name, (f"{name}:{argument}",), "", kind.attached, kind.totals, kind.wrong))
+    return found
+
+
 def rows() -> list[Row]:
     """All rows, by name."""
-    return tool_rows()
+    return tool_rows() + resource_rows()
 
 
 def row(name: str) -> Row | None:
@@ -79,15 +94,19 @@ def row(name: str) -> Row | None:
     return next((one for one in found if one.name == name), next((one for one in found if name in one.programs), None))
 
 
-def table(some: list[Row]) -> str:
+def table(some: list[Row], columns: Sequence[str] = tuple(COLUMNS), *, head: str = "tool") -> str:
     """These rows, as Markdown."""
-    lines = ["| tool | " + " | ".join(COLUMNS.values()) + " |", "|---" * (1 + len(COLUMNS)) + "|"]
+    lines = [
+        f"| {head} | " + " | ".join(COLUMNS[column] for column in columns) + " |",
+        "|---" * (1 + len(columns)) + "|",
+    ]
     for one in some:
-        cells = [", ".join(f"`{program}`" for program in one.programs), *(getattr(one, column) for column in COLUMNS)]
+        cells = [", ".join(f"`{program}`" for program in one.programs), *(getattr(one, column) for column in columns)]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def page() -> str:
     """The whole page."""
-    return f"{HEAD}\n{PLUGINS}\n{table(tool_rows())}"
+    resources = table(resource_rows(), ("attached", "totals", "wrong"), head="resource")
+    return f"{HEAD}\n{PLUGINS}\n{table(tool_rows())}\n{WITHOUT}\n{resources}"

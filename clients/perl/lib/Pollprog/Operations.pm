@@ -137,6 +137,7 @@ our %OPERATIONS = (
         method => 'Observe',
         kinds  => {
             pid => 'integer',
+            resource => 'string',
             job => 'string',
             interval => 'number',
         },
@@ -521,13 +522,17 @@ Returns C<size> (Its size in bytes).
 
 =head2 $handle->observe(...)
 
-Watch a process that already runs, to its end. Cancelling ends the watching, not the process.
+Watch a process that already runs, or other work that is under way, to its end. Cancelling ends the watching, not the work.
 
 =over 4
 
-=item C<pid> (integer)
+=item C<pid> (integer, optional)
 
 The number of the process.
+
+=item C<resource> (string, optional)
+
+Instead of that, work that no process stands for: KIND:NAME, as in md:md0.
 
 =back
 

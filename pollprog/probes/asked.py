@@ -1,0 +1,130 @@
+"""A building block for resources: what a short command says, asked for at one look and read at a later one, so that none waits.
+
+The command writes into files in memory, so it never waits for us either. One that takes longer than `PATIENCE` is killed, and asked
+again; it was started by us for this alone. It has no terminal to ask anything on, and speaks English.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from pollprog.errors import ProcessError
+from pollprog.probes.resource import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Answer", "Asked", "found_program", "start"]
+
+GAP = 1.0
+"""Seconds from one question to the next."""
+LARGEST = 1 << 20
+"""Bytes of an answer that are read."""
+SBIN = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
+"""Where root's programs are, which many have not in their PATH."""
+DYING = 1.0
+"""Seconds for which one that was killed is waited for."""
+
+
+class Answer(NamedTuple):
+    """What a command said."""
+
+    code: int
+    output: bytes
+    errors: str
+
+    def complaint(self) -> str:
+        """The first line of its errors, without the word that they begin with."""
+        lines = self.errors.strip().splitlines() or [f"exit status {self.code}"]
+        return lines[0].removeprefix("ERROR: ").strip()
+
+
+def found_program(name: str, package: str) -> str:
+    """Where a program is. ProcessError, with the package that has it, if it is not there."""
+    path = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", os.defpath), SBIN)))
+    if path is None:
+        raise ProcessError(
+            f"there is no program {name} here, which would be asked; Debian has it in the package {package}"
+        )
+    return path
+
+
+def start(
+    words: Sequence[str], *, stdin: int, stdout: int, stderr: int, more: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a program of our own, beside the terminal. OSError if it cannot be started."""
+    environment = {**os.environ, "LC_ALL": "C", **(more or {})}
+    return subprocess.Popen(words, stdin=stdin, stdout=stdout, stderr=stderr, cwd="/", env=environment, process_group=0)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End one of ours, for good."""
+    process.kill()
+    with suppress(subprocess.TimeoutExpired):  # it hangs in the kernel, and ends some day
+        process.wait(DYING)
+
+
+class Asked:
+    """The newest answer of one command."""
+
+    def __init__(self, words: Sequence[str], *, gap: float = GAP) -> None:
+        self._words = words
+        self._gap = gap
+        self._process: subprocess.Popen[bytes] | None = None
+        self._began = float("-inf")
+        self._output = os.memfd_create("output", os.MFD_CLOEXEC)
+        self._errors = os.memfd_create("errors", os.MFD_CLOEXEC)
+
+    def first(self) -> Answer:
+        """The first answer, which is waited for. ProcessError if none comes."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if (answer := self.look()) is not None:
+                return answer
+            time.sleep(0.01)
+        raise ProcessError(f"{os.path.basename(self._words[0])} gives no answer")
+
+    def look(self) -> Answer | None:
+        """The answer, if one has come since this was last called. Asks again when it is time. OSError if that cannot be."""
+        now = time.monotonic()
+        if self._process is None:
+            if now - self._began >= self._gap:
+                self._ask(now)
+            return None
+        code = self._process.poll()
+        if code is None:
+            if now - self._began > PATIENCE:
+                self._end()
+            return None
+        self._process = None
+        return Answer(code, read(self._output), read(self._errors).decode("utf-8", "replace"))
+
+    def _ask(self, now: float) -> None:
+        self._began = now
+        for file in (self._output, self._errors):
+            os.ftruncate(file, 0)
+            os.lseek(file, 0, os.SEEK_SET)
+        self._process = start(self._words, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._errors)
+
+    def _end(self) -> None:
+        if self._process is not None:
+            end(self._process)
+            self._process = None
+
+    def close(self) -> None:
+        """End what was asked last, if it is still at it."""
+        self._end()
+        for file in (self._output, self._errors):
+            if file >= 0:
+                os.close(file)
+        self._output = self._errors = -1
+
+
+def read(file: int) -> bytes:
+    """What was written."""
+    return os.pread(file, LARGEST, 0)
