@@ -5,6 +5,7 @@ With POLLPROG_REQUIRE_TOOLS=1 in the environment it fails instead, so that a mac
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shlex
@@ -28,6 +29,7 @@ PACKAGES = {
     "git": "git",
     "gpgconf": "gpgconf",
     "head": "coreutils",
+    "initdb": "postgresql",
     "losetup": "mount",
     "make": "make",
     "mkfs.ext4": "e2fsprogs",
@@ -41,6 +43,7 @@ PACKAGES = {
     "perl": "perl",
     "podchecker": "perl",
     "ps": "procps",
+    "psql": "postgresql-client",
     "pv": "pv",
     "qemu-img": "qemu-utils",
     "resize2fs": "e2fsprogs",
@@ -70,7 +73,8 @@ WANTED = "not installed: "
 
 def found(program: str) -> bool:
     """Whether this program is here; root's own are looked for too, in whatever PATH."""
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+    places = ["/usr/local/sbin", "/usr/sbin", "/sbin", *glob.glob("/usr/lib/postgresql/*/bin")]
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *places])
     return shutil.which(program, path=path) is not None
 
 
