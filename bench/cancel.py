@@ -69,6 +69,22 @@ class Folder:
             member = tarfile.TarInfo("zeroes")
             member.size = 1024 * MIB
             archive.addfile(member, io.BufferedReader(Zeroes(), MIB))
+        quietly(
+            "mke2fs",
+            "-F",
+            "-t",
+            "ext4",
+            "-O",
+            "^metadata_csum,^uninit_bg",
+            "-E",
+            "lazy_itable_init=0",
+            path / "checked",
+            "1T",
+        )
+        with (path / "ntfs").open("wb") as file:
+            file.truncate(1280 * MIB)
+        quietly("mkntfs", "--quick", "--force", path / "ntfs")
+        quietly("ntfscp", "--force", path / "ntfs", path / "tree" / "dense", "data")
         self.sleeper = subprocess.Popen(["sleep", "1000"])
 
     def parameters(self, name: str) -> dict[str, Any]:
@@ -76,6 +92,8 @@ class Folder:
         new = str(self.path / f"new-{time.monotonic_ns()}")
         if name == "TarIn":
             os.mkdir(new)
+        if name in ("ResizeFilesystem", "ZeroFree"):
+            quietly("mke2fs", "-F", "-t", "ext4", new, "128G")
         return {
             "CopyFile": {"source": dense, "destination": new},
             "CopyTree": {"source": os.path.dirname(dense), "destination": new},
@@ -90,6 +108,13 @@ class Folder:
             "TarIn": {"archive": str(self.path / "archive"), "directory": new},
             "TarOut": {"directory": os.path.dirname(sparse), "archive": new, "compression": "gzip"},
             "CompressOut": {"source": sparse, "destination": new},
+            "Rsync": {"source": os.path.dirname(dense), "destination": new, "limit": 64 * MIB},
+            "CheckFilesystem": {"device": str(self.path / "checked"), "force": True},
+            "MakeFilesystem": {"device": new, "size": 1 << 42, "block_size": 1024, "lazy": False},
+            "ResizeFilesystem": {"device": new, "size": 1 << 36},
+            "ZeroFree": {"device": new},
+            "ConvertImage": {"source": dense, "destination": new, "compress": True},
+            "NtfsClone": {"source": str(self.path / "ntfs"), "destination": new},
             "Observe": {"pid": self.sleeper.pid},
         }[name]
 
@@ -97,6 +122,12 @@ class Folder:
         subprocess.run(["rm", "-rf", *self.path.glob("new-*")], check=True)
         with (self.path / "sparse" / "file").open("wb") as file:
             file.truncate(1 << 36)
+
+
+def quietly(*words: str | Path) -> None:
+    """Run a program that has to end well, and is not worth reading."""
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    subprocess.run(words, check=True, capture_output=True, env={**os.environ, "PATH": path})
 
 
 class Zeroes(io.RawIOBase):

@@ -1,7 +1,7 @@
 """The operations that are commands: each a real one, under the probe that fits it, because they are the ones that say nothing.
 
-What makes a file makes it under another name first, as our own loops do (see `publishing`). What writes into something that is there
-removes nothing, and says in its error which bytes it has written, as far as the command tells.
+What they have in common is in `wrapping`. What writes into something that is there says in its error which bytes it has written, as
+far as the command tells.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import errno
 import os
 import re
 import stat
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from signal import SIGINT
@@ -19,15 +19,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from pollprog.configured import Ran
-from pollprog.copying import dress, replaceable
 from pollprog.errors import (
     Cancelled,
     CommandFailed,
-    DestinationExists,
     InvalidParameter,
     IsDirectory,
     NoSpace,
-    NotDirectory,
     OperationFailed,
     PathNotAbsolute,
     PermissionDenied,
@@ -36,30 +33,33 @@ from pollprog.errors import (
 )
 from pollprog.messages import Int
 from pollprog.operations import operation
-from pollprog.paths import called, checked, natural, open_source, parameter, refusal, size_text, sync_directory
+from pollprog.paths import called, checked, natural, parameter, refusal, size_text
 from pollprog.probes.resource import kind_of, one_resource
 from pollprog.process import block_device_size, open_process
-from pollprog.publishing import Place
 from pollprog.sizes import parse_total
 from pollprog.status import Outcome, State
 from pollprog.tools import check
 from pollprog.work import command_failed, running
+from pollprog.wrapping import FULL, Written, fresh, make_file, opened, plain, remove, said_plainly, stat_of_directory
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from pollprog.ending import Ended
     from pollprog.work import Work
 
 __all__ = ["OPERATIONS"]
 
 Compression = Literal["none", "gzip", "bzip2", "xz", "zstd"]
+LEAST = 1024
+"""Bytes a second that rsync can be held to."""
+STATISTICS = ("Number of regular files transferred: ([0-9,]+)", "Total transferred file size: ([0-9,]+)")
+"""What rsync says at its end."""
 
 
-class Written(msgspec.Struct, frozen=True):
-    """A file that was made."""
+class Synced(msgspec.Struct, frozen=True):
+    """What was copied, because it differed."""
 
-    size: Annotated[Int, "Its size in bytes."]
+    files: Annotated[Int, "How many files."]
+    size: Annotated[Int, "Their size in bytes."]
 
 
 class Exit(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -165,7 +165,7 @@ async def tar_out(
     words += [] if compression == "none" else [f"--{compression}"]
     async with fresh(directory, info, archive, overwrite=overwrite) as (descriptor, temporary):
         # The archive may lie in what is packed, and is no part of it.
-        await said_plainly([*words, f"--exclude={temporary}", "."], archive, output=descriptor)
+        await said_plainly([*words, f"--exclude={os.path.basename(temporary)}", "."], archive, output=descriptor)
         return Written(os.fstat(descriptor).st_size)
 
 
@@ -184,6 +184,37 @@ async def compress_out(
         async with fresh(source, info, destination, overwrite=overwrite) as (descriptor, _):
             await said_plainly([compression, "-c"], destination, source=reader, output=descriptor)
             return Written(os.fstat(descriptor).st_size)
+
+
+@operation
+async def rsync(
+    source: Annotated[Path, "File to copy, or directory, of which all that is in it is copied."],
+    destination: Annotated[Path, "Directory, which becomes like the source; it is made if it is not there."],
+    exclude: Annotated[list[str], "Patterns of what is left out, as rsync has them."] = [],  # noqa: B006 # nobody changes it
+    limit: Annotated[int | None, "Bytes a second at the most."] = None,
+    *,
+    delete: Annotated[bool, "Delete in the destination what the source does not have."] = False,
+    checksum: Annotated[bool, "Compare what is in the files, and not their sizes and times."] = False,
+) -> Synced:
+    """Make a directory like another with rsync, copying what differs. What has been copied stays, whatever happens."""
+    work = running()
+
+    def look() -> bool:
+        raw = checked(source)
+        try:
+            return stat.S_ISDIR(os.stat(raw).st_mode)
+        except OSError as error:
+            raise refusal(error, "read", raw) from error
+
+    behind = "/" if await work.thread(look) else ""
+    if limit is not None and limit < LEAST:
+        raise InvalidParameter(f"limit: has to be {LEAST} or more", parameter="limit")
+    words = ["rsync", "--archive", "--stats", *(f"--exclude={pattern}" for pattern in exclude)]
+    words += [] if limit is None else [f"--bwlimit={limit / 1024:.2f}"]
+    words += [f"--{name}" for name, wanted in (("delete", delete), ("checksum", checksum)) if wanted]
+    printed = await said_plainly([*words, "--", f"{source}{behind}", f"{destination}/"], destination)
+    found = [int((match[1] if (match := re.search(line, printed)) else "0").replace(",", "")) for line in STATISTICS]
+    return Synced(*found)
 
 
 @operation
@@ -222,7 +253,7 @@ async def observe_resource(work: Work, word: str) -> Exit:
     return Exit(outcome.exit, outcome.signal)
 
 
-OPERATIONS = (run, dd, tar_in, tar_out, compress_out, observe)
+OPERATIONS = (run, dd, tar_in, tar_out, compress_out, rsync, observe)
 
 
 # --- files
@@ -236,97 +267,6 @@ def total_of(text: str) -> int | str:
         return parse_total(text)
     except UsageError as error:
         raise InvalidParameter(f"total: {error}", parameter="total") from error
-
-
-def opened(stack: ExitStack, path: Path) -> tuple[int, os.stat_result]:
-    """A file or a block device to read: its descriptor, and its stat. Raises which of our errors it is if it cannot be read."""
-    raw = checked(path)
-    try:
-        return open_source(stack, raw)[:2]
-    except OSError as error:
-        raise refusal(error, "read", raw) from error
-
-
-def stat_of_directory(path: Path) -> os.stat_result:
-    """Raises which of our errors it is if this is no directory."""
-    raw = checked(path)
-    try:
-        info = os.stat(raw)
-    except OSError as error:
-        raise refusal(error, "read", raw) from error
-    if not stat.S_ISDIR(info.st_mode):
-        raise NotDirectory(f"{called(raw)} is no directory", path=parameter(raw))
-    return info
-
-
-@asynccontextmanager
-async def fresh(source: Path, info: os.stat_result, path: Path, *, overwrite: bool) -> AsyncIterator[tuple[int, str]]:
-    """A descriptor of a new file, and its temporary name; it has its own when all has gone well, and is gone otherwise."""
-    work = running()
-    stack = ExitStack()
-
-    def make() -> tuple[Place, int]:
-        target, replaced = replaceable(checked(source), info, checked(path), overwrite=overwrite)
-        place = Place(stack, target)
-        mode = 0o666 if replaced is None else 0o600
-        made = os.open(place.temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode, dir_fd=place.directory)
-        stack.callback(os.close, made)
-        stack.callback(discard, place)
-        if replaced is not None:
-            dress(made, replaced, preserve=False)
-        return place, made
-
-    def finish() -> None:
-        place.publish_file(overwrite=overwrite)
-        discard(place)
-        sync_directory(place.directory, place.path)
-
-    try:
-        place, descriptor = await work.thread(make)
-        yield descriptor, os.fsdecode(place.temporary)
-        await work.thread(partial(os.fsync, descriptor))
-        await work.thread(finish)
-    except OSError as error:
-        raise refusal(error, "write", checked(path)) from error
-    finally:
-        await work.undo(stack.close)
-
-
-def discard(place: Place) -> None:
-    """Remove the temporary name, if it is there."""
-    with suppress(OSError):
-        os.unlink(place.temporary, dir_fd=place.directory)
-
-
-# --- what commands say
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-def plain(work: Work) -> dict[str, str]:
-    """An environment in which a command speaks as it is written, for who reads what it says."""
-    return {**work.environment, "LC_ALL": "C"}
-
-
-async def said_plainly(argv: list[str], path: Path, *, output: int | None = None, source: int | None = None) -> str:
-    """Run a command of ours, which writes at `path`. Raises NoSpace where that was why it failed."""
-    work = running()
-    try:
-        return await work.command(argv, environment=plain(work), output=output, source=source)
-    except CommandFailed as error:
-        code = next((code for code in FULL if os.strerror(code) in error.output), None)
-        if code is None and is_full(path if output is None else output):
-            code = errno.ENOSPC  # tar says "wrote only", and not why
-        if code is None:
-            raise
-        raise refusal(OSError(code, os.strerror(code)), "write", checked(path)) from error
-
-
-def is_full(path: Path | int) -> bool:
-    """Whether nothing more can be written there."""
-    with suppress(OSError):
-        return os.statvfs(path).f_bavail == 0
-    return False
 
 
 # --- dd
@@ -370,28 +310,6 @@ def is_same(one: os.stat_result, other: os.stat_result) -> bool:
     if stat.S_ISBLK(one.st_mode) and stat.S_ISBLK(other.st_mode):
         return one.st_rdev == other.st_rdev
     return stat.S_ISREG(one.st_mode) and os.path.samestat(one, other)
-
-
-def make_file(path: bytes) -> os.stat_result:
-    """Make an empty file that nobody else has made; its stat."""
-    try:
-        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    except FileExistsError as error:
-        text = f"{called(path)} is a symbolic link to nothing, or appeared meanwhile"
-        raise DestinationExists(text, path=parameter(path)) from error
-    except OSError as error:
-        raise refusal(error, "write", path) from error
-    try:
-        return os.fstat(made)
-    finally:
-        os.close(made)
-
-
-def remove(path: bytes, made: os.stat_result) -> None:
-    """Remove what was made here, if it still has that name."""
-    with suppress(OSError):
-        if os.path.samestat(os.lstat(path), made):
-            os.unlink(path)
 
 
 def dd_error(

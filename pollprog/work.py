@@ -10,6 +10,8 @@ Whatever may wait for a disk or a network, a start too, is done in a thread, so 
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -120,10 +122,13 @@ class Work:
         """What the operation says of itself; None if that is nothing, or nothing while a command speaks for it."""
         if self._spawned and self.notices.said is None:
             return None
+        steps, counted = self.notices.steps, self.counter.sample()
+        counts = counted.total is not None or counted.current or counted.phase
+        if steps is not None and steps.name and counts and self.notices.said is None:
+            return steps.of(counted)
         if (said := self.notices.sample()) is not None:
             return said
-        counted = self.counter.sample()
-        return counted if counted.total is not None or counted.current or counted.phase else None
+        return counted if counts else None
 
     def close(self) -> None:
         """Nothing is held."""
@@ -131,11 +136,22 @@ class Work:
     async def run(self, function: Callable[[], object], *, within: trio.CapacityLimiter) -> object:
         """Run a plain function in a thread, to its end, sampling what it says of itself."""
         async with self._sampled():
-            with self._in_thread:
-                result = await trio.to_thread.run_sync(self._hearing(function), limiter=within, abandon_on_cancel=True)
-            if self._in_thread.cancelled_caught:
-                raise InternalError("it did not stop when it was told to, and was left behind")
-        return result
+            return await self._in_a_thread(self._hearing(function), within)
+
+    async def _in_a_thread(self, function: Callable[[], T], within: trio.CapacityLimiter | None) -> T:
+        """What it returns. InternalError if nobody has waited for it."""
+        self._in_thread = trio.CancelScope(shield=True)
+        with self._in_thread:
+            return await trio.to_thread.run_sync(function, limiter=within, abandon_on_cancel=True)
+        raise InternalError("it did not stop when it was told to, and was left behind")
+
+    async def loop(self, function: Callable[[], T]) -> T:
+        """Run a loop of ours in a thread, within an operation that runs commands too: it asks `stopped`, and counts in `counter`."""
+        self.check_here()
+        try:
+            return await self._in_a_thread(function, self._threads)
+        finally:
+            self.counter.begin("", None)  # what comes next has a count of its own
 
     async def run_async(self, function: Callable[[], Awaitable[object]]) -> object:
         """The same for a coroutine function, which stands still only where it waits for a command."""
@@ -354,6 +370,12 @@ def command_failed(name: str, ended: Ended, printed: str) -> CommandFailed:
     how = f"was ended by signal {number}" if number is not None else f"ended with exit status {code}"
     if ended == (None, None):
         how = "ended, and nobody knows how"
-    said = printed.strip().splitlines()
-    text = f"{name} {how}" + (f": {said[-1].strip()}" if said else "")
-    return CommandFailed(text, exit=code, signal=number, output=printed)
+    why = reason(name, printed).removeprefix(f"{os.path.basename(name)}: ")
+    return CommandFailed(f"{name} {how}" + (f": {why}" if why else ""), exit=code, signal=number, output=printed)
+
+
+def reason(name: str, printed: str) -> str:
+    """The line that says why a command failed: the last one that begins with its name, as most have it, or else the last one."""
+    said = [line.strip() for line in re.split(r"[\r\n\b]+", printed) if line.strip()]
+    begin = f"{os.path.basename(name)}: "
+    return next((line for line in reversed(said) if line.startswith(begin)), said[-1] if said else "")

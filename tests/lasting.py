@@ -29,6 +29,17 @@ class Zeroes(io.RawIOBase):
         return len(buffer)
 
 
+def program(name: str) -> str:
+    """Root's programs are not on everybody's path."""
+    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") or name
+
+
+def quietly(*words: str) -> None:
+    """Run a program that has to end well, and is not worth reading."""
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done
+
+
 class Place:
     """A folder with things to copy, pack and write over."""
 
@@ -44,6 +55,10 @@ class Place:
         """A name that nothing has."""
         self.made += 1
         return self.path(f"{name}-{self.made}")
+
+    def fresh(self, name: str) -> str:
+        """A name for `ext` that nothing has."""
+        return os.path.basename(self.new(name))
 
     def dense(self, size: int) -> str:
         """A file full of data, in a directory of its own."""
@@ -65,6 +80,15 @@ class Place:
                 file.truncate(size)
         return str(path)
 
+    def many(self, size: int) -> str:
+        """A directory with a file for each MiB."""
+        path = self.folder / f"many-{size}"
+        if not path.exists():
+            path.mkdir()
+            for number in range(size // MIB):
+                (path / str(number)).write_bytes(os.urandom(MIB))
+        return str(path)
+
     def archive(self, size: int) -> str:
         """A small archive that becomes large."""
         path = self.path(f"archive-{size}.tar.gz")
@@ -74,6 +98,25 @@ class Place:
                 member.size = size
                 archive.addfile(member, io.BufferedReader(Zeroes(), MIB))
         return path
+
+    def ext(self, size: int, *options: str, name: str = "") -> str:
+        """An image of an ext4, of which almost nothing is there; one of this name is made anew each time."""
+        path = self.folder / (name or f"ext-{size}-{len(options)}")
+        if not path.exists():
+            with path.open("wb") as file:
+                file.truncate(size)
+            subprocess.run([program("mke2fs"), "-q", "-F", "-t", "ext4", *options, path], check=True)
+        return str(path)
+
+    def ntfs(self, size: int) -> str:
+        """An image of an NTFS, full of data."""
+        path = self.folder / f"ntfs-{size}"
+        if not path.exists():
+            with path.open("wb") as file:
+                file.truncate(size + size // 8 + 16 * MIB)
+            quietly(program("mkntfs"), "--quick", "--force", str(path))
+            quietly(program("ntfscp"), "--force", str(path), self.dense(size), "data")
+        return str(path)
 
     def empty(self) -> str:
         """A directory with nothing in it."""
@@ -97,7 +140,7 @@ class Place:
         """Remove what operations have made: everything that has a number at its end."""
         for number in range(1, self.made + 1):
             for name in self.folder.glob(f"*-{number}"):
-                if name.name.split("-")[0] not in ("dense", "sparse", "archive"):
+                if name.name.split("-")[0] not in ("dense", "sparse", "many", "archive", "ext", "ntfs"):
                     shutil.rmtree(name) if name.is_dir() else name.unlink()
         self.made = 0
 
@@ -122,6 +165,19 @@ LASTING: dict[str, Callable[[Place, int], dict[str, Any]]] = {
         "directory": os.path.dirname(place.sparse(size)), "archive": place.new("tar"), "compression": "gzip",
     },
     "CompressOut": lambda place, size: {"source": place.sparse(size), "destination": place.new("compressed")},
+    "Rsync": lambda place, size: {
+        "source": place.many(64 * MIB), "destination": place.empty(), "limit": 64 * MIB * 300 * MIB // size,
+    },
+    "CheckFilesystem": lambda place, size: {
+        "device": place.ext(1024 * size, "-O", "^metadata_csum,^uninit_bg", "-E", "lazy_itable_init=0"), "force": True,
+    },
+    "MakeFilesystem": lambda place, size: {
+        "device": place.new("made"), "size": 4096 * size, "block_size": 1024, "lazy": False,
+    },
+    "ResizeFilesystem": lambda place, size: {"device": place.ext(128 * size, name=place.fresh("resized")), "size": 64 * size},
+    "ZeroFree": lambda place, size: {"device": place.ext(16 * size)},
+    "ConvertImage": lambda place, size: {"source": place.dense(size), "destination": place.new("image"), "compress": True},
+    "NtfsClone": lambda place, size: {"source": place.ntfs(size), "destination": place.new("clone"), "how": "save"},
     "Observe": lambda place, size: {"pid": place.sleeper(size / MIB / 300)},
 }  # fmt: skip
 """The parameters of a call that takes some time for each so many bytes."""

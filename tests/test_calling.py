@@ -115,7 +115,7 @@ def test_help_with_an_operation_needs_a_daemon_that_knows_it(daemon: Daemon, tmp
 @pytest.mark.parametrize(
     ("words", "status", "complaint"),
     [
-        (["Checksm", "path=/a"], 2, "there is no operation 'Checksm'; did you mean Checksum?"),
+        (["Checksm", "path=/a"], 2, "there is no operation 'Checksm'; did you mean Checksum or CheckFilesystem?"),
         (["Checksum"], 2, "Checksum needs path; usage: Checksum path="),
         (["Checksum", "path=/a", "x=1"], 2, "Checksum has no parameter 'x'"),
         (["Checksum", "path=/nowhere"], 1, "cannot read /nowhere: No such file or directory"),

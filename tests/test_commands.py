@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -127,7 +128,7 @@ def test_a_command_that_talks_is_measured_by_its_work(served: Door, here: Place)
 
 @pytest.mark.tool("rsync")
 def test_what_a_command_prints_for_us_is_its_measure_and_not_among_its_last_words(served: Door, here: Place) -> None:
-    source, words = here.dense(48 * MIB), ["rsync", "--archive", "--bwlimit=20M"]
+    source, words = here.many(40 * MIB), ["rsync", "--archive", "--bwlimit=20M"]
     *statuses, reply = served.line().talk("Run", argv=[*words, "--verbose", source, here.new("copy")])
     assert reply.error is None
     told = [status for one in statuses if (status := one.status)["state"] == "running"]
@@ -136,8 +137,8 @@ def test_what_a_command_prints_for_us_is_its_measure_and_not_among_its_last_word
     theirs = subprocess.run(
         ["rsync", "--archive", "--verbose", source, here.new("copy")], capture_output=True, text=True
     )
-    assert [line for line in ours.splitlines() if "bytes" not in line] == [
-        line for line in theirs.stdout.splitlines() if "bytes" not in line
+    assert [line for line in ours.splitlines() if not re.search("bytes|created", line)] == [
+        line for line in theirs.stdout.splitlines() if not re.search("bytes|created", line)
     ]
     *statuses, reply = served.line().talk("Run", argv=[*words, source, here.new("copy")])
     assert reply.parameters["result"]["output"] == ""
@@ -311,6 +312,42 @@ def test_what_tar_cannot_do_is_told_by_name(served: Door, tree: Path, tmp_path: 
     told = refused(served, "TarIn", archive=f"{tmp_path}/none.tar", directory=f"{tmp_path}/no")
     assert (told.name, told.parameters["path"]) == ("NoSuchFile", f"{tmp_path}/no")
     assert sorted(os.listdir(tmp_path)) == ["none.tar", "tree"]
+
+
+# --- Rsync
+
+
+@pytest.mark.tool("rsync")
+def test_a_directory_becomes_like_another(served: Door, tree: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    told = served.call("Rsync", source=str(tree), destination=str(copy))
+    assert told == {"result": {"files": 2, "size": 9000}}
+    assert (copy / "below" / "two").read_bytes() == b"two" * 2000
+    assert served.call("Rsync", source=str(tree), destination=str(copy)) == {"result": {"files": 0, "size": 0}}
+    (copy / "one").write_bytes(b"eno" * 1000)
+    os.utime(copy / "one", ns=((tree / "one").stat().st_mtime_ns,) * 2)
+    (copy / "more").touch()
+    assert served.call("Rsync", source=str(tree), destination=str(copy))["result"]["files"] == 0
+    told = served.call("Rsync", source=str(tree), destination=str(copy), checksum=True, delete=True)
+    assert told["result"] == {"files": 1, "size": 3000}
+    assert sorted(os.listdir(copy)) == ["below", "one"]
+    told = served.call("Rsync", source=str(tree), destination=str(tmp_path / "part"), exclude=["below"])
+    assert sorted(os.listdir(tmp_path / "part")) == ["one"]
+    told = served.call("Rsync", source=str(tree / "one"), destination=str(tmp_path / "single"))
+    assert os.listdir(tmp_path / "single") == ["one"]
+
+
+@pytest.mark.tool("rsync")
+def test_what_rsync_cannot_do_is_told_by_name(served: Door, tree: Path, tmp_path: Path) -> None:
+    told = refused(served, "Rsync", source=f"{tmp_path}/no", destination=str(tmp_path))
+    assert (told.name, told.parameters["path"]) == ("NoSuchFile", f"{tmp_path}/no")
+    told = refused(served, "Rsync", source=str(tree), destination=f"{tree}/one")
+    assert told.name == "CommandFailed"
+    told = refused(served, "Rsync", source=str(tree), destination=str(tmp_path), limit=1)
+    assert (told.name, told.parameters["parameter"]) == ("InvalidParameter", "limit")
+    told = refused(served, "Rsync", source=str(tree), destination=f"{tmp_path}/no/such/place")
+    assert told.name == "CommandFailed"
+    assert "No such file or directory" in told.parameters["message"]
 
 
 # --- compressed files

@@ -137,7 +137,7 @@ def test_operations_and_commands_are_completed(shell: Shell) -> None:
     assert offers(shell, [], "Copy") == ["CopyFile ", "CopyTree ", "CopySize "]
     assert offers(shell, [], "copyf") == ["CopyFile "]
     assert offers(shell, [], "pa") == ["pause "]
-    assert offers(shell, ["help"], "Zero") == ["Zero ", "ZeroDevice "]
+    assert offers(shell, ["help"], "Zero") == ["Zero ", "ZeroDevice ", "ZeroFree "]
     assert offers(shell, ["submit"], "TarI") == ["TarIn "]
 
 
@@ -197,7 +197,7 @@ def test_tab_completes_at_the_prompt(daemon: Daemon, terminal: Terminal, tmp_pat
     environment = {"XDG_STATE_HOME": str(tmp_path)}
     terminal.run("pollprog", "shell", "--connect", daemon.address, environment=environment)
     terminal.wait(lambda rows: any(row.startswith("pollprog>") for row in rows))
-    terminal.type("Check\tpa\t/etc/passw\t\n")
+    terminal.type("Checks\tpa\t/etc/passw\t\n")
     terminal.wait(lambda rows: any(row.startswith("digest: ") for row in rows))
     terminal.wait(lambda rows: sum(row.startswith("pollprog>") for row in rows) == 2)
     terminal.type("\x04")

@@ -36,6 +36,16 @@ let written_of members = {
   size = Pollprog.required (Pollprog_json.int "size" members);
 }
 
+type synced = {
+  files : int64;  (** How many files. *)
+  size : int64;  (** Their size in bytes. *)
+}
+
+let synced_of members = {
+  files = Pollprog.required (Pollprog_json.int "files" members);
+  size = Pollprog.required (Pollprog_json.int "size" members);
+}
+
 type exit = {
   exit : int64 option;  (** Its exit code, where the kernel tells it. *)
   signal : int64 option;  (** The signal that ended it. *)
@@ -44,6 +54,38 @@ type exit = {
 let exit_of members = {
   exit = Pollprog_json.int "exit" members;
   signal = Pollprog_json.int "signal" members;
+}
+
+type checked = {
+  corrected : bool;  (** Whether there were errors, which are corrected now. *)
+  output : string;  (** The last of what e2fsck printed. *)
+}
+
+let checked_of members = {
+  corrected = Pollprog.required (Pollprog_json.bool "corrected" members);
+  output = Pollprog.required (Pollprog_json.string "output" members);
+}
+
+type filesystem = {
+  size : int64;  (** Its size in bytes. *)
+  block_size : int64;  (** Bytes of a block. *)
+}
+
+let filesystem_of members = {
+  size = Pollprog.required (Pollprog_json.int "size" members);
+  block_size = Pollprog.required (Pollprog_json.int "block_size" members);
+}
+
+type zeroed = {
+  zeroed : int64;  (** Was not zero, and is now. *)
+  free : int64;  (** Free, all of it. *)
+  size : int64;  (** The whole file system. *)
+}
+
+let zeroed_of members = {
+  zeroed = Pollprog.required (Pollprog_json.int "zeroed" members);
+  free = Pollprog.required (Pollprog_json.int "free" members);
+  size = Pollprog.required (Pollprog_json.int "size" members);
 }
 
 let given name value = function Some it -> [ (name, value it) ] | None -> []
@@ -177,6 +219,19 @@ let compress_out ?job ?interval ?compression ?overwrite ~source ~destination han
       given "interval" Pollprog_json.of_number interval ])
   |> Pollprog.result |> written_of
 
+let rsync ?job ?interval ?exclude ?limit ?delete ?checksum ~source ~destination handle =
+  Pollprog.call handle "Rsync"
+    (List.concat [
+      [ ("source", Pollprog_json.of_string source) ];
+      [ ("destination", Pollprog_json.of_string destination) ];
+      given "exclude" Pollprog_json.of_strings exclude;
+      given "limit" Pollprog_json.of_integer limit;
+      given "delete" Pollprog_json.of_boolean delete;
+      given "checksum" Pollprog_json.of_boolean checksum;
+      given "job" Pollprog_json.of_string job;
+      given "interval" Pollprog_json.of_number interval ])
+  |> Pollprog.result |> synced_of
+
 let observe ?job ?interval ?pid ?resource handle =
   Pollprog.call handle "Observe"
     (List.concat [
@@ -185,3 +240,69 @@ let observe ?job ?interval ?pid ?resource handle =
       given "job" Pollprog_json.of_string job;
       given "interval" Pollprog_json.of_number interval ])
   |> Pollprog.result |> exit_of
+
+let check_filesystem ?job ?interval ?repair ?force ~device handle =
+  Pollprog.call handle "CheckFilesystem"
+    (List.concat [
+      [ ("device", Pollprog_json.of_string device) ];
+      given "repair" (function `No -> `String "no" | `Safe -> `String "safe" | `Yes -> `String "yes") repair;
+      given "force" Pollprog_json.of_boolean force;
+      given "job" Pollprog_json.of_string job;
+      given "interval" Pollprog_json.of_number interval ])
+  |> Pollprog.result |> checked_of
+
+let make_filesystem ?job ?interval ?kind ?label ?size ?block_size ?lazy_ ?overwrite ~device handle =
+  Pollprog.call handle "MakeFilesystem"
+    (List.concat [
+      [ ("device", Pollprog_json.of_string device) ];
+      given "kind" (function `Ext4 -> `String "ext4" | `Ext3 -> `String "ext3" | `Ext2 -> `String "ext2") kind;
+      given "label" Pollprog_json.of_string label;
+      given "size" Pollprog_json.of_integer size;
+      given "block_size" Pollprog_json.of_integer block_size;
+      given "lazy" Pollprog_json.of_boolean lazy_;
+      given "overwrite" Pollprog_json.of_boolean overwrite;
+      given "job" Pollprog_json.of_string job;
+      given "interval" Pollprog_json.of_number interval ])
+  |> Pollprog.result |> filesystem_of
+
+let resize_filesystem ?job ?interval ?size ~device handle =
+  Pollprog.call handle "ResizeFilesystem"
+    (List.concat [
+      [ ("device", Pollprog_json.of_string device) ];
+      given "size" Pollprog_json.of_integer size;
+      given "job" Pollprog_json.of_string job;
+      given "interval" Pollprog_json.of_number interval ])
+  |> Pollprog.result |> filesystem_of
+
+let zero_free ?job ?interval ~device handle =
+  Pollprog.call handle "ZeroFree"
+    (List.concat [
+      [ ("device", Pollprog_json.of_string device) ];
+      given "job" Pollprog_json.of_string job;
+      given "interval" Pollprog_json.of_number interval ])
+  |> Pollprog.result |> zeroed_of
+
+let convert_image ?job ?interval ?to_ ?source_format ?compress ?overwrite ~source ~destination handle =
+  Pollprog.call handle "ConvertImage"
+    (List.concat [
+      [ ("source", Pollprog_json.of_string source) ];
+      [ ("destination", Pollprog_json.of_string destination) ];
+      given "to" (function `Qcow2 -> `String "qcow2" | `Raw -> `String "raw") to_;
+      given "source_format" (function `Qcow2 -> `String "qcow2" | `Raw -> `String "raw") source_format;
+      given "compress" Pollprog_json.of_boolean compress;
+      given "overwrite" Pollprog_json.of_boolean overwrite;
+      given "job" Pollprog_json.of_string job;
+      given "interval" Pollprog_json.of_number interval ])
+  |> Pollprog.result |> written_of
+
+let ntfs_clone ?job ?interval ?how ?force ?overwrite ~source ~destination handle =
+  Pollprog.call handle "NtfsClone"
+    (List.concat [
+      [ ("source", Pollprog_json.of_string source) ];
+      [ ("destination", Pollprog_json.of_string destination) ];
+      given "how" (function `Clone -> `String "clone" | `Save -> `String "save" | `Restore -> `String "restore") how;
+      given "force" Pollprog_json.of_boolean force;
+      given "overwrite" Pollprog_json.of_boolean overwrite;
+      given "job" Pollprog_json.of_string job;
+      given "interval" Pollprog_json.of_number interval ])
+  |> Pollprog.result |> written_of

@@ -25,11 +25,36 @@ type written = {
 }
 (** A file that was made. *)
 
+type synced = {
+  files : int64;  (** How many files. *)
+  size : int64;  (** Their size in bytes. *)
+}
+(** What was copied, because it differed. *)
+
 type exit = {
   exit : int64 option;  (** Its exit code, where the kernel tells it. *)
   signal : int64 option;  (** The signal that ended it. *)
 }
 (** How a process ended that was watched; nothing where nobody knows. *)
+
+type checked = {
+  corrected : bool;  (** Whether there were errors, which are corrected now. *)
+  output : string;  (** The last of what e2fsck printed. *)
+}
+(** What a check has found. *)
+
+type filesystem = {
+  size : int64;  (** Its size in bytes. *)
+  block_size : int64;  (** Bytes of a block. *)
+}
+(** An ext file system. *)
+
+type zeroed = {
+  zeroed : int64;  (** Was not zero, and is now. *)
+  free : int64;  (** Free, all of it. *)
+  size : int64;  (** The whole file system. *)
+}
+(** What is free in a file system, in bytes. *)
 
 val copy_file :
   ?job:string -> ?interval:float ->
@@ -181,6 +206,23 @@ val compress_out :
     - [compression]: How. Default: 'gzip'.
     - [overwrite]: Replace what has that name. Default: false. *)
 
+val rsync :
+  ?job:string -> ?interval:float ->
+  ?exclude:string list ->
+  ?limit:int64 ->
+  ?delete:bool ->
+  ?checksum:bool ->
+  source:string ->
+  destination:string ->
+  Pollprog.t -> synced
+(** Make a directory like another with rsync, copying what differs. What has been copied stays, whatever happens.
+    - [source]: File to copy, or directory, of which all that is in it is copied.
+    - [destination]: Directory, which becomes like the source; it is made if it is not there.
+    - [exclude]: Patterns of what is left out, as rsync has them. Default: \[\].
+    - [limit]: Bytes a second at the most.
+    - [delete]: Delete in the destination what the source does not have. Default: false.
+    - [checksum]: Compare what is in the files, and not their sizes and times. Default: false. *)
+
 val observe :
   ?job:string -> ?interval:float ->
   ?pid:int64 ->
@@ -189,3 +231,81 @@ val observe :
 (** Watch a process that already runs, or other work that is under way, to its end. Cancelling ends the watching, not the work.
     - [pid]: The number of the process.
     - [resource]: Instead of that, work that no process stands for: KIND:NAME, as in md:md0. *)
+
+val check_filesystem :
+  ?job:string -> ?interval:float ->
+  ?repair:[ `No | `Safe | `Yes ] ->
+  ?force:bool ->
+  device:string ->
+  Pollprog.t -> checked
+(** Check an ext file system with e2fsck, and correct it if you say so. Errors that are left are an error.
+    - [device]: Device with an ext file system, or an image of one; not mounted.
+    - [repair]: What to correct: nothing, what is safe, or all. Default: 'no'.
+    - [force]: Check it even if it says that it is clean. Default: false. *)
+
+val make_filesystem :
+  ?job:string -> ?interval:float ->
+  ?kind:[ `Ext4 | `Ext3 | `Ext2 ] ->
+  ?label:string ->
+  ?size:int64 ->
+  ?block_size:int64 ->
+  ?lazy_:bool ->
+  ?overwrite:bool ->
+  device:string ->
+  Pollprog.t -> filesystem
+(** Make an ext file system with mke2fs.
+    - [device]: Device, or an image of one; a file that is not there is made.
+    - [kind]: Which file system. Default: 'ext4'.
+    - [label]: Its name.
+    - [size]: Bytes; none: as large as the device. A file that is made needs one.
+    - [block_size]: Bytes of a block: 1024, 2048 or 4096; none: as mke2fs finds best.
+    - [lazy_]: Leave to the first mount what can be left to it. Default: true.
+    - [overwrite]: Make it even where there is something already. Default: false. *)
+
+val resize_filesystem :
+  ?job:string -> ?interval:float ->
+  ?size:int64 ->
+  device:string ->
+  Pollprog.t -> filesystem
+(** Check an ext file system, then make it larger or smaller with resize2fs; an image becomes as long as it. If cancelled, repair it.
+    - [device]: Device with an ext file system, or an image of one; not mounted.
+    - [size]: Bytes, of which whole blocks count; none: as large as the device. *)
+
+val zero_free :
+  ?job:string -> ?interval:float ->
+  device:string ->
+  Pollprog.t -> zeroed
+(** Write zeroes over all that is free in an ext file system, with zerofree, so that an image of it compresses well.
+    - [device]: Device with an ext file system, or an image of one; not mounted. *)
+
+val convert_image :
+  ?job:string -> ?interval:float ->
+  ?to_:[ `Qcow2 | `Raw ] ->
+  ?source_format:[ `Qcow2 | `Raw ] ->
+  ?compress:bool ->
+  ?overwrite:bool ->
+  source:string ->
+  destination:string ->
+  Pollprog.t -> written
+(** Convert an image of a disk with qemu-img, from raw or qcow2 to either. What is zero takes no room.
+    - [source]: Image, or block device.
+    - [destination]: Name of the new image: it is there when all of it is.
+    - [to_]: Which format it becomes. Default: 'qcow2'.
+    - [source_format]: Which it has; none: as it looks. Say it where others can write into the image.
+    - [compress]: Compress what is in a qcow2. Default: false.
+    - [overwrite]: Replace what has that name. Default: false. *)
+
+val ntfs_clone :
+  ?job:string -> ?interval:float ->
+  ?how:[ `Clone | `Save | `Restore ] ->
+  ?force:bool ->
+  ?overwrite:bool ->
+  source:string ->
+  destination:string ->
+  Pollprog.t -> written
+(** Copy what is in use of an NTFS with ntfsclone, into an image.
+    - [source]: Device with an NTFS, an image of one, or what `save` has made; not mounted.
+    - [destination]: Name of the copy: it is there when all of it is.
+    - [how]: A sparse image; ntfsclone's own format, which has no holes; or back from that. Default: 'clone'.
+    - [force]: Even if it was not unmounted in order. Default: false.
+    - [overwrite]: Replace what has that name. Default: false. *)

@@ -133,11 +133,90 @@ our %OPERATIONS = (
             interval => 'number',
         },
     },
+    rsync => {
+        method => 'Rsync',
+        kinds  => {
+            source => 'path',
+            destination => 'path',
+            exclude => 'strings',
+            limit => 'integer',
+            delete => 'boolean',
+            checksum => 'boolean',
+            job => 'string',
+            interval => 'number',
+        },
+    },
     observe => {
         method => 'Observe',
         kinds  => {
             pid => 'integer',
             resource => 'string',
+            job => 'string',
+            interval => 'number',
+        },
+    },
+    check_filesystem => {
+        method => 'CheckFilesystem',
+        kinds  => {
+            device => 'path',
+            repair => 'choice',
+            force => 'boolean',
+            job => 'string',
+            interval => 'number',
+        },
+    },
+    make_filesystem => {
+        method => 'MakeFilesystem',
+        kinds  => {
+            device => 'path',
+            kind => 'choice',
+            label => 'string',
+            size => 'integer',
+            block_size => 'integer',
+            lazy => 'boolean',
+            overwrite => 'boolean',
+            job => 'string',
+            interval => 'number',
+        },
+    },
+    resize_filesystem => {
+        method => 'ResizeFilesystem',
+        kinds  => {
+            device => 'path',
+            size => 'integer',
+            job => 'string',
+            interval => 'number',
+        },
+    },
+    zero_free => {
+        method => 'ZeroFree',
+        kinds  => {
+            device => 'path',
+            job => 'string',
+            interval => 'number',
+        },
+    },
+    convert_image => {
+        method => 'ConvertImage',
+        kinds  => {
+            source => 'path',
+            destination => 'path',
+            to => 'choice',
+            source_format => 'choice',
+            compress => 'boolean',
+            overwrite => 'boolean',
+            job => 'string',
+            interval => 'number',
+        },
+    },
+    ntfs_clone => {
+        method => 'NtfsClone',
+        kinds  => {
+            source => 'path',
+            destination => 'path',
+            how => 'choice',
+            force => 'boolean',
+            overwrite => 'boolean',
             job => 'string',
             interval => 'number',
         },
@@ -520,6 +599,40 @@ Replace what has that name. Default: false.
 
 Returns C<size> (Its size in bytes).
 
+=head2 $handle->rsync(...)
+
+Make a directory like another with rsync, copying what differs. What has been copied stays, whatever happens.
+
+=over 4
+
+=item C<source> (path)
+
+File to copy, or directory, of which all that is in it is copied.
+
+=item C<destination> (path)
+
+Directory, which becomes like the source; it is made if it is not there.
+
+=item C<exclude> (reference to an array of strings, optional)
+
+Patterns of what is left out, as rsync has them. Default: [].
+
+=item C<limit> (integer, optional)
+
+Bytes a second at the most.
+
+=item C<delete> (boolean, optional)
+
+Delete in the destination what the source does not have. Default: false.
+
+=item C<checksum> (boolean, optional)
+
+Compare what is in the files, and not their sizes and times. Default: false.
+
+=back
+
+Returns C<files> (How many files), C<size> (Their size in bytes).
+
 =head2 $handle->observe(...)
 
 Watch a process that already runs, or other work that is under way, to its end. Cancelling ends the watching, not the work.
@@ -537,5 +650,161 @@ Instead of that, work that no process stands for: KIND:NAME, as in md:md0.
 =back
 
 Returns C<exit> (Its exit code, where the kernel tells it), C<signal> (The signal that ended it).
+
+=head2 $handle->check_filesystem(...)
+
+Check an ext file system with e2fsck, and correct it if you say so. Errors that are left are an error.
+
+=over 4
+
+=item C<device> (path)
+
+Device with an ext file system, or an image of one; not mounted.
+
+=item C<repair> (no or safe or yes, optional)
+
+What to correct: nothing, what is safe, or all. Default: "no".
+
+=item C<force> (boolean, optional)
+
+Check it even if it says that it is clean. Default: false.
+
+=back
+
+Returns C<corrected> (Whether there were errors, which are corrected now), C<output> (The last of what e2fsck printed).
+
+=head2 $handle->make_filesystem(...)
+
+Make an ext file system with mke2fs.
+
+=over 4
+
+=item C<device> (path)
+
+Device, or an image of one; a file that is not there is made.
+
+=item C<kind> (ext4 or ext3 or ext2, optional)
+
+Which file system. Default: "ext4".
+
+=item C<label> (string, optional)
+
+Its name.
+
+=item C<size> (integer, optional)
+
+Bytes; none: as large as the device. A file that is made needs one.
+
+=item C<block_size> (integer, optional)
+
+Bytes of a block: 1024, 2048 or 4096; none: as mke2fs finds best.
+
+=item C<lazy> (boolean, optional)
+
+Leave to the first mount what can be left to it. Default: true.
+
+=item C<overwrite> (boolean, optional)
+
+Make it even where there is something already. Default: false.
+
+=back
+
+Returns C<size> (Its size in bytes), C<block_size> (Bytes of a block).
+
+=head2 $handle->resize_filesystem(...)
+
+Check an ext file system, then make it larger or smaller with resize2fs; an image becomes as long as it. If cancelled, repair it.
+
+=over 4
+
+=item C<device> (path)
+
+Device with an ext file system, or an image of one; not mounted.
+
+=item C<size> (integer, optional)
+
+Bytes, of which whole blocks count; none: as large as the device.
+
+=back
+
+Returns C<size> (Its size in bytes), C<block_size> (Bytes of a block).
+
+=head2 $handle->zero_free(...)
+
+Write zeroes over all that is free in an ext file system, with zerofree, so that an image of it compresses well.
+
+=over 4
+
+=item C<device> (path)
+
+Device with an ext file system, or an image of one; not mounted.
+
+=back
+
+Returns C<zeroed> (Was not zero, and is now), C<free> (Free, all of it), C<size> (The whole file system).
+
+=head2 $handle->convert_image(...)
+
+Convert an image of a disk with qemu-img, from raw or qcow2 to either. What is zero takes no room.
+
+=over 4
+
+=item C<source> (path)
+
+Image, or block device.
+
+=item C<destination> (path)
+
+Name of the new image: it is there when all of it is.
+
+=item C<to> (qcow2 or raw, optional)
+
+Which format it becomes. Default: "qcow2".
+
+=item C<source_format> (qcow2 or raw, optional)
+
+Which it has; none: as it looks. Say it where others can write into the image.
+
+=item C<compress> (boolean, optional)
+
+Compress what is in a qcow2. Default: false.
+
+=item C<overwrite> (boolean, optional)
+
+Replace what has that name. Default: false.
+
+=back
+
+Returns C<size> (Its size in bytes).
+
+=head2 $handle->ntfs_clone(...)
+
+Copy what is in use of an NTFS with ntfsclone, into an image.
+
+=over 4
+
+=item C<source> (path)
+
+Device with an NTFS, an image of one, or what `save` has made; not mounted.
+
+=item C<destination> (path)
+
+Name of the copy: it is there when all of it is.
+
+=item C<how> (clone or save or restore, optional)
+
+A sparse image; ntfsclone's own format, which has no holes; or back from that. Default: "clone".
+
+=item C<force> (boolean, optional)
+
+Even if it was not unmounted in order. Default: false.
+
+=item C<overwrite> (boolean, optional)
+
+Replace what has that name. Default: false.
+
+=back
+
+Returns C<size> (Its size in bytes).
 
 =cut
