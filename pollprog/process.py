@@ -323,6 +323,18 @@ class Process:
                 return ""
         return self._paths[key]
 
+    def read(self, file: OpenFile, start: int, size: int) -> bytes:
+        """What stands in one of its regular files, from `start`. OSError where we may not read it, or it is another file by now."""
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        descriptor = os.open(f"fd/{file.fd}", flags, dir_fd=self._directory)
+        try:
+            info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode) or (info.st_dev, info.st_ino) != file.key:
+                raise FileNotFoundError(f"descriptor {file.fd} is another file by now")
+            return os.pread(descriptor, size, start)
+        finally:
+            os.close(descriptor)
+
     def stream(self, fd: int) -> os.stat_result | None:
         """What stands behind a descriptor, of whatever kind; None if it is closed or hidden from us."""
         try:

@@ -37,6 +37,7 @@ __all__ = [
 
 OURS = {
     "apt": "apt-get apt",
+    "curl": "curl",
     "dd": "dd",
     "ddrescue": "ddrescue",
     "dpkg": "dpkg",

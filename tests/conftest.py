@@ -39,6 +39,7 @@ PACKAGES = {
     "nbdcopy": "libnbd-bin",
     "nice": "coreutils",
     "ntfsclone": "ntfs-3g",
+    "ninja": "ninja-build",
     "nohup": "coreutils",
     "ocamlfind": "ocaml-findlib",
     "ocamlopt": "ocaml",

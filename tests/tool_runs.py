@@ -83,3 +83,15 @@ def told(command: str, folder: Path, source: str) -> list[dict[str, Any]]:
     assert lines[-1]["state"] == "succeeded"
     assert all(line["fraction"] is None or line["fraction"] < 1 for line in lines[:-1])
     return [*(line for line in lines[:-1] if line["source"] == source), lines[-1]]
+
+
+def told_of_a_running_one(command: str, folder: Path, source: str) -> list[dict[str, Any]]:
+    """The statuses of one source, and behind them the last of all, of a command that was started by somebody else."""
+    script = (
+        f"cd {shlex.quote(str(folder))}; {command} & pollprog attach --interval 0.1 --progress-fd 3 $! 3>lines; wait $!"
+    )
+    words = ["bash", "-c", script]
+    subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env=ENVIRONMENT, timeout=PATIENCE, check=True)
+    lines = [json.loads(line) for line in (folder / "lines").read_text().splitlines()]
+    assert all(line["fraction"] is None or line["fraction"] < 1 for line in lines[:-1])
+    return [*(line for line in lines[:-1] if line["source"] == source), lines[-1]]

@@ -1,0 +1,104 @@
+"""A building block for tools: what a program prints into a file, read there as it grows.
+
+Of a stream that the user sent into a regular file nothing has to be claimed: whoever may read the file can follow it, of a program that
+is attached to, too. Only what is printed from the first look on counts: what stood there before may be of another run. A stream that is
+claimed is heard in its own way, and not read here.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+from pollprog.streams import MOST, SEPARATORS, Splitter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from typing import Protocol
+
+    from pollprog.probes import Hears, Probe, Target
+    from pollprog.process import OpenFile, Process
+    from pollprog.status import Sample
+
+    class Hearing(Probe, Hears, Protocol):
+        """A probe that hears what its program prints."""
+
+
+__all__ = ["Logged"]
+
+
+class Logged:
+    """The probe `probe`, which is also told what is printed into files.
+
+    `streams`: those of the program that are followed if they go into a file. `named`: whether a file of this path that it
+    writes to is its log, which is told as its standard error.
+    """
+
+    def __init__(
+        self, target: Target, probe: Hearing, streams: Collection[int], *, named: Callable[[str], bool] | None = None
+    ) -> None:
+        self._process = target.process
+        self._probe = probe
+        self._streams = [stream for stream in streams if stream not in target.claims]
+        self._named = named
+        self._followed: dict[tuple[int, int], Followed] = {}
+
+    def feed(self, stream: int, record: bytes) -> None:
+        """What was heard in another way."""
+        self._probe.feed(stream, record)
+
+    def sample(self) -> Sample | None:
+        """What the probe says, once it has been told what is new."""
+        for stream, file in self._files():
+            followed = self._followed.get(file.key)
+            if followed is None:
+                self._followed[file.key] = Followed(file.size)
+                continue
+            for record in followed.records(self._process, file):
+                self._probe.feed(stream, record)
+        return self._probe.sample()
+
+    def _files(self) -> list[tuple[int, OpenFile]]:
+        """(stream, file) of each that is to be read, each once."""
+        found: dict[tuple[int, int], tuple[int, OpenFile]] = {}
+        for stream in self._streams:
+            info = self._process.stream(stream)
+            if info is not None and stat.S_ISREG(info.st_mode):
+                file = self._process.file(stream)
+                if file is not None and file.writes:
+                    found.setdefault(file.key, (stream, file))
+        if self._named is not None:
+            for file in self._process.files():
+                if file.inode and file.writes and self._named(self._process.path(file)):
+                    found.setdefault(file.key, (2, file))
+        return list(found.values())
+
+    def close(self) -> None:
+        """Give back what the probe holds."""
+        self._probe.close()
+
+
+class Followed:
+    """A file that is followed from here on."""
+
+    def __init__(self, size: int) -> None:
+        self._at = size
+        self._splitter = Splitter()
+
+    def records(self, process: Process, file: OpenFile) -> list[bytes]:
+        """What was written since this was last asked, as far as it has ended; of very much, the last."""
+        if file.size < self._at:  # it was begun anew
+            self._at, self._splitter = file.size, Splitter()
+        if file.size == self._at:
+            return []
+        start = max(self._at, file.size - MOST)
+        try:
+            data = process.read(file, start, file.size - start)
+        except OSError:
+            return []
+        if start > self._at:  # and so the first record is not whole
+            self._splitter = Splitter()
+            first = SEPARATORS.search(data)
+            data = data[first.end() :] if first else b""
+        self._at = file.size
+        return self._splitter.split(data)
