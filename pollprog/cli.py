@@ -189,7 +189,7 @@ def measure(launched: Launched, held: Held, arguments: argparse.Namespace) -> En
     ended = None
     if arguments.progress != "none" or arguments.progress_fd is not None:
         try:
-            ended = import_meanwhile(launched, held)
+            ended = import_meanwhile(launched, held, to_its_end=arguments.progress_fd is not None)
             if ended is None:
                 from pollprog import foreground
 
@@ -207,8 +207,11 @@ def measure(launched: Launched, held: Held, arguments: argparse.Namespace) -> En
     return ended
 
 
-def import_meanwhile(launched: Launched, held: Held) -> Ended | None:
-    """Import what measures, in a thread: it takes its time, in which signals are passed on. How the command ended, or None."""
+def import_meanwhile(launched: Launched, held: Held, *, to_its_end: bool) -> Ended | None:
+    """Import what measures, in a thread: it takes its time, in which signals are passed on. How the command ended, or None.
+
+    `to_its_end`: also once the command has ended, for who imports something then, which would find it half imported.
+    """
     from threading import Thread
 
     def load() -> None:
@@ -229,6 +232,8 @@ def import_meanwhile(launched: Launched, held: Held) -> Ended | None:
     ended = None
     while ended is None and loading.is_alive():
         ended = wait_a_moment(launched, held, 0.02)
+    if to_its_end:
+        loading.join()
     return ended
 
 
@@ -333,30 +338,16 @@ def show_top(arguments: argparse.Namespace) -> int:
 
 def list_probes(arguments: argparse.Namespace) -> int:
     """``pollprog probes``."""
-    import importlib
-
     if arguments.rest is not None or arguments.explain:
         if not (arguments.rest and arguments.explain) or arguments.name:
             raise UsageError("write pollprog probes --explain -- COMMAND")
         from pollprog import recording
 
         return ending.exit_code(recording.explain(arguments.rest))
-    names = [arguments.name] if arguments.name else sorted({*tools.PROBES, *tools.RESOURCES})
-    for name in names:
-        if name not in tools.PROBES and name not in tools.RESOURCES:
-            tools.check(name)
-        module = importlib.import_module(tools.PROBES.get(name, f"pollprog.probes.{name}"))
-        text = (module.__doc__ or "").strip().replace("``", "")
-        show(f"{text}\n{told_of(name)}" if arguments.name else f"{name:10} {text.splitlines()[0]}\n")
-    return 0
-
-
-def told_of(name: str) -> str:
-    """What the docs' table says of this tool, in lines; nothing of a probe that is no tool."""
     from pollprog.probes import table
 
-    row = table.row(name)
-    return "" if row is None else "".join(f"\n{title}:\n{text}\n" for title, text in row.said()).replace("`", "")
+    show(table.page_of(arguments.name) if arguments.name else table.listed())
+    return 0
 
 
 def record(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,12 @@ In TOML, by default ``~/.config/pollprog/config.toml``::
     argv = ["rsync", "-a", "--", "{source:path}", "{to:path}"]
     total = "@{source}"
 
-What ``[operations.NAME]`` may say is in `Configured`; what its placeholders mean, in `pollprog.configured`.
+    [tools.mytool]                    # how far a program of this name is, by what it prints
+    stream = "stderr"
+    pattern = "done (?P<current>[0-9]+) of (?P<total>[0-9]+)"
+
+What ``[operations.NAME]`` may say is in `Configured`; what its placeholders mean, in `pollprog.configured`. What ``[tools.NAME]``
+may say is in `Declared`; what becomes of it, in `pollprog.probes.declared`.
 """
 
 from __future__ import annotations
@@ -19,14 +24,18 @@ import os
 import re
 import stat
 import tomllib
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from pollprog.errors import ConfigurationError
+from pollprog.status import Bound, Unit
 
-__all__ = ["Configuration", "Configured", "Service", "default_path", "load", "parse"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Configuration", "Configured", "Declared", "Service", "default_path", "load", "parse"]
 
 T = TypeVar("T")
 Positive = Annotated[float, Meta(ge=0.0, le=86400.0)]
@@ -83,11 +92,43 @@ class Configured(Struct, frozen=True, forbid_unknown_fields=True):
     """As after ``--total``; placeholders as in `argv`."""
 
 
+class Declared(Struct, frozen=True, forbid_unknown_fields=True):
+    """What ``[tools.NAME]`` says."""
+
+    programs: Annotated[list[str], Meta(min_length=1)] = field(default_factory=list)
+    """The names of the programs; else that of the table."""
+    stream: Literal["stdout", "stderr"] | None = None
+    """Where it prints how far it is. Heard where it is no terminal, and no file that standard output goes to."""
+    status: list[str] | None = None
+    """Words that have it write that to a descriptor, whose number stands in the place of ``{fd}``. They come behind its name."""
+    after: str = ""
+    """A word of the command, such as ``create``: they come behind that instead, and only where it stands."""
+    file: str | None = None
+    """A file in which it keeps that; ``{1}`` is the first word that is no option, ``{-1}`` the last."""
+    pattern: str | None = None
+    """What one line of it is like, with groups that are called ``current``, ``total``, ``percent`` and ``phase``."""
+    patterns: Annotated[list[str], Meta(min_length=1)] | None = None
+    """The same for lines of several kinds."""
+    unit: Unit = Unit.PARTS
+    """What is counted."""
+    scale: Count = 1
+    """How many of these one of what is counted is: 1024 for kibibytes."""
+    bound: Bound = Bound.EXACT
+    """How far that may be trusted."""
+    phases: dict[str, Annotated[float, Meta(gt=0)]] = {}
+    """Each phase with its share of the time, in their order: they become one fraction."""
+    names: dict[str, str] = {}
+    """What a phase is called, where the program has a word for it that says nothing."""
+    total: str | None = None
+    """As after ``--total``, where the program does not say it; with places as in `file`."""
+
+
 class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     """All that the file says."""
 
     daemon: Service = field(default_factory=Service)
     operations: dict[str, Configured] = {}
+    tools: dict[str, Declared] = {}
     path: str = ""
     text: str = ""
 
@@ -158,16 +199,22 @@ def parse(text: str, path: str) -> Configuration:
         raise wrong_line(path, int(said[2] or last) if said else last, what[:1].lower() + what[1:]) from error
     file = Configuration(path=path, text=text)
     for name in told:
-        if name not in ("daemon", "operations"):
-            raise file.wrong(name, f"{name} is no section: there are [daemon] and [operations.NAME]")
-    tables = told.get("operations", {})
-    if not isinstance(tables, dict):
-        raise file.wrong("operations", "operations are written as [operations.NAME]")
+        if name not in ("daemon", "operations", "tools"):
+            raise file.wrong(name, f"{name} is no section: there are [daemon], [operations.NAME] and [tools.NAME]")
     return msgspec.structs.replace(
         file,
         daemon=converted(file, "daemon", told.get("daemon", {}), Service),
-        operations={name: converted(file, f"operations.{name}", table, Configured) for name, table in tables.items()},
+        operations=tables(file, "operations", told, Configured),
+        tools=tables(file, "tools", told, Declared),
     )
+
+
+def tables(file: Configuration, section: str, told: Mapping[str, object], kind: type[T]) -> dict[str, T]:
+    """All tables of a section, by name."""
+    found = told.get(section, {})
+    if not isinstance(found, dict):
+        raise file.wrong(section, f"{section} are written as [{section}.NAME]")
+    return {name: converted(file, f"{section}.{name}", table, kind) for name, table in found.items()}
 
 
 def converted(file: Configuration, where: str, table: object, kind: type[T]) -> T:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import trio
 from msgspec import Raw, json
 
-from pollprog import __version__, errors
+from pollprog import __version__, declared, errors
 from pollprog.bridge import bridged
 from pollprog.catalogue import catalogue
 from pollprog.config import default_path, load
@@ -107,6 +107,7 @@ class Daemon:
         self.environment = dict(os.environ if environment is None else environment)
         """What commands get, if nobody says otherwise."""
         self.operations = catalogue(configuration)
+        declared.use(configuration.path)
         self.jobs = Jobs(configuration.daemon)
         self.looking = 0
         """Calls of Top."""
@@ -128,6 +129,7 @@ class Daemon:
         How many connections there may be, and how long a message, stay too.
         """
         self.operations = catalogue(configuration)
+        declared.use(configuration.path)
         self.jobs.configure(configuration.daemon)
         self.service.offer((self.interface(),))
 

@@ -11,11 +11,13 @@ import os
 import re
 from functools import partial
 
+from pollprog import declared
 from pollprog.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
 
     from pollprog.launch import Command
     from pollprog.probes import Tool
@@ -71,6 +73,8 @@ RESOURCES = {"md": "DEVICE", "pg": "DSN"}
 """Work that no process stands for: each kind, whose module in `pollprog.probes` has its name, and what stands behind its colon."""
 MULTI_CALL = {"busybox", "coreutils", "toybox"}
 """Programs that are many, told apart by the first word or the second."""
+INTERPRETER = re.compile(r"(?:python|perl|ruby|node|lua|php|bash|dash|sh)[0-9.]*")
+"""Programs that are found running in the place of a script."""
 
 
 def program_names(command: Command) -> Iterator[str]:
@@ -78,8 +82,20 @@ def program_names(command: Command) -> Iterator[str]:
     yield command.name
     if command.executable:
         yield os.path.basename(command.executable.removesuffix(" (deleted)"))  # so the kernel says, after an upgrade
+        if INTERPRETER.fullmatch(os.path.basename(command.executable)):
+            yield from script_name(command.argv)
     if command.name in MULTI_CALL and len(command.argv) > 1:
         yield command.argv[1].removeprefix("--coreutils-prog=")
+
+
+def script_name(argv: Sequence[str]) -> Iterator[str]:
+    """The name of the script that an interpreter runs: the kernel puts its path there, behind at most a word of options."""
+    for word in argv[1:3]:
+        if word.startswith("-") and not set(word) & {"c", "e", "m"}:
+            continue
+        if "/" in word and not word.startswith("-"):
+            yield os.path.basename(word)
+        return
 
 
 def candidates(command: Command) -> list[str]:
@@ -92,29 +108,48 @@ def candidates(command: Command) -> list[str]:
 
 
 def find(command: Command) -> Tool | None:
-    """The tool of ours that recognises this command, or None."""
-    for name in candidates(command):
-        tool = load(name)
+    """The tool of the configuration's, or of ours, that recognises this command, or None."""
+    ours: list[tuple[str, Callable[[], Tool]]] = [(name, partial(load, name)) for name in candidates(command)]
+    for _, make in declarations(command) + ours:
+        tool = make()
         if tool.recognise(command):
             return tool
     return None
 
 
+def declarations(command: Command) -> list[tuple[str, Callable[[], Tool]]]:
+    """What to call each tool that the configuration declares for this command, and what makes it."""
+    tables = declared.find(program_names(command))
+    return [(f"tools.{name}", partial(declare, name, table)) for name, table in tables.items()]
+
+
+def declare(name: str, table: Mapping[str, Any]) -> Tool:
+    """The tool that a table of the configuration declares."""
+    tool: Tool = importlib.import_module("pollprog.probes.declared").DeclaredTool(name, table)
+    return tool
+
+
 def offers(command: Command) -> list[tuple[str, Callable[[], Tool]]]:
-    """What to call each tool that this command may be for, and what loads it: strangers' before ours."""
+    """What to call each tool that this command may be for, and what loads it: the configuration's, strangers', ours."""
     from pollprog import strangers
 
+    mine = declarations(command)
+    declared.tell()
     found = strangers.find()
     places = dict.fromkeys(found[name] for name in program_names(command) if name in found)
     theirs = [(place, partial(strangers.load, place)) for place in places]
-    return [*theirs, *((name, partial(load, name)) for name in candidates(command))]
+    return [*mine, *theirs, *((name, partial(load, name)) for name in candidates(command))]
 
 
 def named(name: str) -> Tool | None:
     """The tool that ``--probe`` names, a stranger's too; None if that is no tool. Raises what its import raises."""
     if name in TOOLS and name in PROBES:
         return load(name)
-    place = None if name in PROBES else stranger(name)
+    if name in PROBES:
+        return None
+    if (table := declared.all_tables().get(name)) is not None:
+        return declare(name, table)
+    place = stranger(name)
     if place is None:
         return None
     from pollprog import strangers
@@ -124,7 +159,12 @@ def named(name: str) -> Tool | None:
 
 def is_tool(name: str) -> bool:
     """Whether the probe of this name is a tool's, for a program that has to be found in the tree first."""
-    return name in TOOLS if name in PROBES else stranger(name) is not None
+    return name in TOOLS if name in PROBES else is_others(name)
+
+
+def is_others(name: str) -> bool:
+    """Whether a tool is called so that the configuration declares, or another package brings."""
+    return name in declared.all_tables() or stranger(name) is not None
 
 
 def stranger(name: str) -> str | None:
@@ -137,7 +177,7 @@ def stranger(name: str) -> str | None:
 def check(named: str) -> None:
     """Raise UsageError, with what to type instead, for what is no ``NAME[:ARGUMENT]`` of a probe."""
     name, colon, argument = named.partition(":")
-    if name not in PROBES and not colon and stranger(name) is not None:
+    if name not in PROBES and not colon and is_others(name):
         return
     if name not in PROBES:
         raise UsageError(f"there is no probe {name!r}; there are: {', '.join(sorted(PROBES))}")

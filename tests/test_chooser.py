@@ -538,7 +538,7 @@ def test_a_named_probe_that_fails_gives_way_to_the_tools(
 
 
 def test_make_probe_says_which_probes_there_are() -> None:
-    with pytest.raises(UsageError, match="there are: apt, dd, dpkg, e2fsck, evidence, "):
+    with pytest.raises(UsageError, match=r"there are: apt, dd, .*e2fsck, evidence, "):
         make_probe("nosuch:1", None)  # type: ignore[arg-type] # it does not come that far
 
 

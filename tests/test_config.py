@@ -73,7 +73,7 @@ def test_an_empty_file_says_what_no_file_says(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("[deamon]\n", ", line 1: deamon is no section: there are [daemon] and [operations.NAME]"),
+        ("[deamon]\n", ", line 1: deamon is no section: there are [daemon], [operations.NAME] and [tools.NAME]"),
         ("\n[daemon]\nintervall = 1\n", ", line 3: daemon.intervall: there is no such key; there are initial_delay, interval,"),
         ("[daemon]\n\ninterval = 'soon'\n", ", line 3: daemon.interval: expected float, got str"),
         ("[daemon]\ninterval = 0.05\n", ", line 2: daemon.interval: expected float >= 0.1"),

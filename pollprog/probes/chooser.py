@@ -362,6 +362,7 @@ class Chooser:
 
     def _leave_out(self, name: str, error: BaseException) -> None:
         self.excluded.add(name)
+        self._known.clear()  # somebody else may know its program
         said = str(error) if isinstance(error, PollprogError) else f"{type(error).__name__}: {error}"
         log.warning("the probe %s is dropped: %s", name, said)
         log.debug("where it raised", exc_info=error)

@@ -249,7 +249,7 @@ class Reader:
     def look(self, files: list[OpenFile], known: Files, *, rchar: int, threads: int, now: float) -> None:
         """Take in one look at this process."""
         reads = rchar > self.rchar
-        self.rchar, self.threads = rchar, threads
+        self.rchar, self.threads = rchar, max(self.threads, threads)  # its threads may end before their work is written
         if files or self.files or self.inputs or self.outputs:
             self._take(files, known)
         if reads or any(self._in_one_call(file, known) for file in self.outputs):

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pollprog.tools import OURS, PROBES, RESOURCES
+from pollprog.declared import all_tables, path
+from pollprog.tools import OURS, PROBES, RESOURCES, check, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["COLUMNS", "Row", "page", "row", "rows", "table"]
+__all__ = ["COLUMNS", "Row", "listed", "page", "page_of", "row", "rows", "table"]
 
 COLUMNS = {
     "launched": "how it is measured at launch",
@@ -92,6 +93,49 @@ def row(name: str) -> Row | None:
     """The row of this name, or of the program that is called so; None if there is none."""
     found = rows()
     return next((one for one in found if one.name == name), next((one for one in found if name in one.programs), None))
+
+
+def places() -> dict[str, str]:
+    """The module of each probe, and of each kind of work that no process stands for."""
+    return {**PROBES, **{kind: f"pollprog.probes.{kind}" for kind in RESOURCES}}
+
+
+def listed() -> str:
+    """A line for each of them, and for each tool that the configuration declares."""
+    lines = {name: said(name).partition("\n")[0] for name in places()}
+    lines |= {name: "declared in the configuration" for name in all_tables() if name not in lines}
+    return "".join(f"{name:10} {line}\n" for name, line in sorted(lines.items())).replace("`", "")
+
+
+def page_of(name: str) -> str:
+    """All that there is to say of one of them. UsageError if there is none; ConfigurationError if it cannot be."""
+    if name not in places() and name in all_tables():
+        return page_of_declared(name)
+    found = row(name)
+    parts = [f"{title}:\n{words}" for title, words in found.said()] if found is not None else []
+    if found is None or found.name in places():
+        parts.insert(0, said(name if found is None else found.name))
+    return ("\n\n".join(parts) + "\n").replace("`", "")
+
+
+def page_of_declared(name: str) -> str:
+    """What the configuration says of a tool, once it is checked."""
+    from pollprog.config import load
+    from pollprog.probes.declared_probe import checked
+
+    file = load(path())
+    checked(name, file.tools[name], file)
+    lines = [f"{key} = {value!r}\n" for key, value in all_tables()[name].items()]
+    return f"Declared in {file.path}:\n\n{''.join(lines)}"
+
+
+def said(name: str) -> str:
+    """What the module of a probe says of itself. UsageError if there is none."""
+    place = places().get(name)
+    if place is None:
+        check(name)
+        place = type(named(name)).__module__
+    return (import_module(place).__doc__ or "").strip()
 
 
 def table(some: list[Row], columns: Sequence[str] = tuple(COLUMNS), *, head: str = "tool") -> str:
