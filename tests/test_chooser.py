@@ -525,12 +525,7 @@ def test_a_named_probe_that_fails_gives_way_to_the_tools(
     knows("sleep", lambda: SLEEPER)
     monkeypatch.setattr(chooser_module, "LOOK_AGAIN", 3600.0)
     with shell("tail -f /dev/null & sleep 60; :") as running:
-        wait_until(
-            lambda: (
-                {"tail", "sleep"}
-                <= {Process(pid).argv()[:1][0] for pid in processes(running.pid) if Process(pid).argv()}
-            )
-        )
+        wait_until(lambda: {"tail", "sleep"} <= {(Process(pid).argv() or [""])[0] for pid in processes(running.pid)})
         with choosing(running.pid, named="tail") as chooser:
             assert chooser.sample().source.startswith("evidence:")
             assert chooser.sample().source == "sleeper"

@@ -202,7 +202,7 @@ def test_the_example_tells_what_such_programs_say(declare: Callable[[str], Path]
 @pytest.mark.tool("pv")
 def test_the_example_measures_a_real_program(declare: Callable[[str], Path], tmp_path: Path) -> None:
     declare(EXAMPLE)
-    (tmp_path / "input").write_bytes(bytes(6 << 20))
+    (tmp_path / "input").write_bytes(bytes(4 << 20))
     *lines, last = told("pv -n -i 0.1 -L 2M input 2>log", tmp_path, "pv")
     assert len(lines) >= 2
     assert [line["fraction"] for line in lines] == sorted(line["fraction"] for line in lines)
@@ -304,18 +304,18 @@ def test_a_recording_is_told(declare: Callable[[str], Path]) -> None:
 
 RENDER = """\
 #!/bin/bash
-for i in $(seq 1 30); do
+for i in $(seq 1 18); do
   echo "bytes=${i}00" > "$3.progress"
   sleep 0.1
 done
 """
 COUNTER = """\
 #!/bin/bash
-for i in $(seq 1 30); do
+for i in $(seq 1 18); do
   case $1 in
-    --fd) printf '%d/30 scan\\n' $i >&"$2";;
-    file) printf '%d/30 scan\\n' $i > "$2.new"; mv "$2.new" "$2";;
-    *) printf '%d/30 scan\\n' $i >&2;;
+    --fd) printf '%d/18 scan\\n' $i >&"$2";;
+    file) printf '%d/18 scan\\n' $i > "$2.new"; mv "$2.new" "$2";;
+    *) printf '%d/18 scan\\n' $i >&2;;
   esac
   sleep 0.1
 done
@@ -325,7 +325,7 @@ echo done
 
 @pytest.fixture
 def counter(tmp_path: Path) -> str:
-    """A script that counts to 30, and says so on standard error, a descriptor or in a file."""
+    """A script that counts to 18, and says so on standard error, a descriptor or in a file."""
     path = tmp_path / "counter"
     path.write_text(COUNTER)
     path.chmod(0o755)
@@ -347,7 +347,7 @@ def test_a_script_is_told_as_its_table_says(
     declare(TABLE.replace('stream = "stderr"', way))
     *lines, last = told(f"{counter} {words} {place}", tmp_path, "counter")
     assert len(lines) >= 2
-    assert {line["total"] for line in lines} == {30}
+    assert {line["total"] for line in lines} == {18}
     assert [line["current"] for line in lines] == sorted(line["current"] for line in lines)
     assert last["fraction"] == 1
 
