@@ -177,7 +177,12 @@ def watchable(pid: int) -> Process:
 async def _attach(targets: Sequence[Process | Resource], refused: Sequence[str], held: Held, options: Options) -> int:
     sampler = Sampler()
     lines = options.lines()
-    jobs = [(target, job_of(target, alone=len(targets) + len(refused) == 1)) for target in targets]
+    jobs: list[tuple[Process | Resource, Job]] = []
+    for number, target in enumerate(targets, 1):
+        job = job_of(target, alone=len(targets) + len(refused) == 1)
+        if any(other.channel.job == job.channel.job for _, other in jobs):  # as two servers may have one pid each
+            job.channel.job += f"-{number}"
+        jobs.append((target, job))
     interval = min(options.bar_interval, options.line_interval)
     codes: list[int] = []
     with options.display(shares_terminal=False) as display:

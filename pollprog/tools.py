@@ -69,7 +69,7 @@ ARGUMENTS = dict.fromkeys(OURS, "") | {
     "treesize": r":.+",
 }
 """What may stand behind the name of each probe, as a pattern."""
-RESOURCES = {"md": "DEVICE", "pg": "DSN"}
+RESOURCES = {"btrfs": "PATH", "md": "DEVICE", "pg": "DSN", "pvmove": "VG/LV"}
 """Work that no process stands for: each kind, whose module in `pollprog.probes` has its name, and what stands behind its colon."""
 MULTI_CALL = {"busybox", "coreutils", "toybox"}
 """Programs that are many, told apart by the first word or the second."""

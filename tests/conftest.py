@@ -17,6 +17,7 @@ import pytest
 PACKAGES = {
     "apt-get": "apt",
     "bash": "bash",
+    "btrfs": "btrfs-progs",
     "busybox": "busybox-static",
     "cp": "coreutils",
     "dd": "coreutils",
@@ -32,7 +33,9 @@ PACKAGES = {
     "head": "coreutils",
     "initdb": "postgresql",
     "losetup": "mount",
+    "lvs": "lvm2",
     "make": "make",
+    "mkfs.btrfs": "btrfs-progs",
     "mkfs.ext4": "e2fsprogs",
     "mke2fs": "e2fsprogs",
     "mount": "mount",

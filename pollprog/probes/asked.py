@@ -40,8 +40,12 @@ class Answer(NamedTuple):
 
     def complaint(self) -> str:
         """The first line of its errors, without the word that they begin with."""
-        lines = self.errors.strip().splitlines() or [f"exit status {self.code}"]
-        return lines[0].removeprefix("ERROR: ").strip()
+        lines = [
+            line.strip() for line in self.errors.splitlines() if line.strip() and not line.startswith("  WARNING:")
+        ]
+        return (
+            lines[0].removeprefix("ERROR: ") if lines else f"its answer is not understood, with exit status {self.code}"
+        )
 
 
 def found_program(name: str, package: str) -> str:
@@ -58,7 +62,7 @@ def start(
     words: Sequence[str], *, stdin: int, stdout: int, stderr: int, more: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """Start a program of our own, beside the terminal. OSError if it cannot be started."""
-    environment = {**os.environ, "LC_ALL": "C", **(more or {})}
+    environment = {**os.environ, "LC_ALL": "C", "LVM_SUPPRESS_FD_WARNINGS": "1", **(more or {})}
     return subprocess.Popen(words, stdin=stdin, stdout=stdout, stderr=stderr, cwd="/", env=environment, process_group=0)
 
 
@@ -72,9 +76,9 @@ def end(process: subprocess.Popen[bytes]) -> None:
 class Asked:
     """The newest answer of one command."""
 
-    def __init__(self, words: Sequence[str], *, gap: float = GAP) -> None:
+    def __init__(self, words: Sequence[str], *, gap: float | None = None) -> None:
         self._words = words
-        self._gap = gap
+        self._gap = GAP if gap is None else gap
         self._process: subprocess.Popen[bytes] | None = None
         self._began = float("-inf")
         self._output = os.memfd_create("output", os.MFD_CLOEXEC)
