@@ -48,6 +48,7 @@ OURS = {
     "gpg": "gpg gpg2",
     "nbdcopy": "nbdcopy",
     "rsync": "rsync",
+    "wget": "wget",
     "xz": "xz unxz xzcat lzma unlzma lzcat",
 }
 """Each tool: the name of its module in `pollprog.probes`, and the programs that it knows."""

@@ -27,11 +27,13 @@ def gets(
     terminal: bool = False,
     line_ends: bool = True,
     apart: re.Pattern[bytes] | None = None,
+    blurred: re.Pattern[bytes] | None = None,
 ) -> list[bytes]:
     """What somebody gets of this command, without us and with us: equal, and so one of the two; `fresh`: run before each.
 
     Without `line_ends`, ``\\r\\n`` and ``\\n`` are one, where somebody else sets the terminal while it is written. What matches
-    `apart` is compared by itself, and so is the rest: where two processes write, and which comes first is chance.
+    `apart` is compared by itself, and so is the rest: where two processes write, and which comes first is chance. What matches
+    `blurred` is not compared, only that it is there: a time, a speed.
     """
     results = []
     for before in BEFORE:
@@ -44,6 +46,8 @@ def gets(
         results.append([*said(script, terminal=terminal), *files(folder)])
     if not line_ends:
         results = [[text.replace(b"\r\n", b"\n") for text in texts] for texts in results]
+    if blurred is not None:
+        results = [[blurred.sub(b"#", text) for text in texts] for texts in results]
     if apart is not None:
         results = [
             [part for text in texts for part in (apart.sub(b"", text), *apart.findall(text))] for texts in results

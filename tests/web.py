@@ -40,6 +40,7 @@ class Answer(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", self.path.replace("/moved", "", 1))
             self.send_header("Content-Length", "0")
+            self.send_header("Connection", "close")
             self.end_headers()
             return
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
@@ -47,6 +48,7 @@ class Answer(BaseHTTPRequestHandler):
         self.send_response(206 if asked else 200)
         if asked:
             self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+        self.send_header("Connection", "close")
         if "unsized" not in how:
             self.send_header("Content-Length", str(size - start))
         self.end_headers()

@@ -7,6 +7,7 @@ claimed is heard in its own way, and not read here.
 
 from __future__ import annotations
 
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ class Logged:
     """The probe `probe`, which is also told what is printed into files.
 
     `streams`: those of the program that are followed if they go into a file. `named`: whether a file of this path that it
-    writes to is its log, which is told as its standard error.
+    writes to is its log, which is told as its standard error, and from its beginning if the program began it.
     """
 
     def __init__(
@@ -52,8 +53,8 @@ class Logged:
         for stream, file in self._files():
             followed = self._followed.get(file.key)
             if followed is None:
-                self._followed[file.key] = Followed(file.size)
-                continue
+                own = file.fd > 2 and not file.flags & os.O_APPEND
+                followed = self._followed[file.key] = Followed(0 if own else file.size)
             for record in followed.records(self._process, file):
                 self._probe.feed(stream, record)
         return self._probe.sample()
