@@ -85,6 +85,8 @@ class Folder:
             file.truncate(1280 * MIB)
         quietly("mkntfs", "--quick", "--force", path / "ntfs")
         quietly("ntfscp", "--force", path / "ntfs", path / "tree" / "dense", "data")
+        quietly("mke2fs", "-F", "-t", "ext4", "-d", path / "tree", path / "disk", "1200M")
+        make_disk(path / "disk")
         self.sleeper = subprocess.Popen(["sleep", "1000"])
 
     def parameters(self, name: str) -> dict[str, Any]:
@@ -115,6 +117,7 @@ class Folder:
             "ZeroFree": {"device": new},
             "ConvertImage": {"source": dense, "destination": new, "compress": True},
             "NtfsClone": {"source": str(self.path / "ntfs"), "destination": new},
+            "ResizeImage": {"source": str(self.path / "disk"), "destination": new, "size": 2048 * MIB},
             "Observe": {"pid": self.sleeper.pid},
         }[name]
 
@@ -128,6 +131,17 @@ def quietly(*words: str | Path) -> None:
     """Run a program that has to end well, and is not worth reading."""
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
     subprocess.run(words, check=True, capture_output=True, env={**os.environ, "PATH": path})
+
+
+def make_disk(path: Path) -> None:
+    """Make of an image of a file system that of a disk with nothing else in it."""
+    inner = path.with_suffix(".part")
+    path.rename(inner)
+    subprocess.run(["dd", f"if={inner}", f"of={path}", "bs=1M", "seek=1", "status=none"], check=True)
+    with path.open("ab") as file:
+        file.truncate(path.stat().st_size + MIB)
+    subprocess.run(["/usr/sbin/sfdisk", "--quiet", path], input=b"label: gpt\nstart=2048\n", check=True)
+    inner.unlink()
 
 
 class Zeroes(io.RawIOBase):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from importlib.metadata import distributions
 from typing import TYPE_CHECKING
 
-from pollprog import commands, errors, filesystems, images, native
+from pollprog import commands, errors, filesystems, images, native, resizing
 from pollprog.configured import operations_of
 from pollprog.describing import names_of
 from pollprog.messages import JobMessage, OperationMessage
@@ -35,7 +35,13 @@ METHODS = ("List", "Get", "Follow", "Watch", "Top", "Cancel", "Pause", "Resume",
 
 def ours() -> dict[str, Operation]:
     """The operations that come with pollprog, by name."""
-    functions = (*native.OPERATIONS, *commands.OPERATIONS, *filesystems.OPERATIONS, *images.OPERATIONS)
+    functions = (
+        *native.OPERATIONS,
+        *commands.OPERATIONS,
+        *filesystems.OPERATIONS,
+        *images.OPERATIONS,
+        *resizing.OPERATIONS,
+    )
     return {function.__pollprog__.name: function.__pollprog__ for function in functions}  # type: ignore[attr-defined] # as the mark leaves it
 
 

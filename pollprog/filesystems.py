@@ -115,7 +115,11 @@ async def resize_filesystem(
     plan.begin("check")
     await check(device, "-f", "-p")
     plan.begin("resize")
-    return await resize(device, size)
+    try:
+        return await resize(device, size)
+    except Cancelled as error:
+        text = f"{error}; {called(checked(device))} may be half done: correct it, as by CheckFilesystem repair=yes"
+        raise Cancelled(text, path=parameter(checked(device))) from error
 
 
 @operation
@@ -154,13 +158,9 @@ async def check(device: Path, *options: str) -> Checked:
     return Checked(bool(code & CORRECTED), printed)
 
 
-async def resize(device: Path, size: int | None) -> Filesystem:
-    """Run resize2fs, on what has been checked."""
-    try:
-        await said_plainly(["resize2fs", str(device), *size_words(size)], device)
-    except Cancelled as error:
-        text = f"{error}; {called(checked(device))} may be half done: correct it, as by CheckFilesystem repair=yes"
-        raise Cancelled(text, path=parameter(checked(device))) from error
+async def resize(device: Path, size: int | None, *, made: Path | None = None) -> Filesystem:
+    """Run resize2fs, on what has been checked. `made`: what it is a part of, if that is being made and not there yet."""
+    await said_plainly(["resize2fs", str(device), *size_words(size)], made or device)
     return await running().thread(partial(described, device))
 
 

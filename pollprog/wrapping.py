@@ -179,6 +179,7 @@ async def said_plainly(argv: list[str], path: Path, *, output: int | None = None
 
 def is_full(path: Path | int) -> bool:
     """Whether nothing more can be written there."""
-    with suppress(OSError):
-        return os.statvfs(path).f_bavail == 0
+    for place in (path, path if isinstance(path, int) else path.parent):  # what is being made may not be there yet
+        with suppress(OSError):
+            return os.statvfs(place).f_bavail == 0
     return False

@@ -108,6 +108,30 @@ class Place:
             subprocess.run([program("mke2fs"), "-q", "-F", "-t", "ext4", *options, path], check=True)
         return str(path)
 
+    def disk(self, size: int, label: str = "gpt") -> str:
+        """An image of a disk: a partition of 4 MiB with anything in it, and an ext4 with so much data."""
+        path = self.folder / f"disk-{size}-{label}"
+        if not path.exists():
+            length = size + size // 8 + 32 * MIB
+            part = self.ext(length, "-b", "4096", "-d", os.path.dirname(self.dense(size)), name="part")
+            with path.open("wb") as file, open(part, "rb") as inner:
+                file.truncate(length + 6 * MIB)
+                script = (
+                    f"label: {label}\nstart=2048, size={4 * MIB // 512}\nstart={5 * MIB // 512}, size={length // 512}\n"
+                )
+                subprocess.run([program("sfdisk"), "--quiet", path], input=script.encode(), check=True)
+                file.seek(MIB)
+                file.write(b"anything" * (MIB // 2))
+                at = 0
+                while at < length:
+                    data = inner.read(MIB)
+                    if data.strip(b"\0"):
+                        file.seek(5 * MIB + at)
+                        file.write(data)
+                    at += len(data)
+            os.unlink(part)
+        return str(path)
+
     def ntfs(self, size: int) -> str:
         """An image of an NTFS, full of data."""
         path = self.folder / f"ntfs-{size}"
@@ -140,7 +164,7 @@ class Place:
         """Remove what operations have made: everything that has a number at its end."""
         for number in range(1, self.made + 1):
             for name in self.folder.glob(f"*-{number}"):
-                if name.name.split("-")[0] not in ("dense", "sparse", "many", "archive", "ext", "ntfs"):
+                if name.name.split("-")[0] not in ("dense", "sparse", "many", "archive", "ext", "ntfs", "disk"):
                     shutil.rmtree(name) if name.is_dir() else name.unlink()
         self.made = 0
 
@@ -178,6 +202,9 @@ LASTING: dict[str, Callable[[Place, int], dict[str, Any]]] = {
     "ZeroFree": lambda place, size: {"device": place.ext(16 * size)},
     "ConvertImage": lambda place, size: {"source": place.dense(size), "destination": place.new("image"), "compress": True},
     "NtfsClone": lambda place, size: {"source": place.ntfs(size), "destination": place.new("clone"), "how": "save"},
+    "ResizeImage": lambda place, size: {
+        "source": place.disk(size // 2), "destination": place.new("resized"), "size": 16 * size,
+    },
     "Observe": lambda place, size: {"pid": place.sleeper(size / MIB / 300)},
 }  # fmt: skip
 """The parameters of a call that takes some time for each so many bytes."""

@@ -88,6 +88,20 @@ let zeroed_of members = {
   size = Pollprog.required (Pollprog_json.int "size" members);
 }
 
+type resized = {
+  size : int64;  (** Its size in bytes. *)
+  partition : int64;  (** The number of the partition that has grown. *)
+  partition_size : int64;  (** How large that is now, in bytes. *)
+  filesystem : bool;  (** Whether an ext file system in it has grown, too. *)
+}
+
+let resized_of members = {
+  size = Pollprog.required (Pollprog_json.int "size" members);
+  partition = Pollprog.required (Pollprog_json.int "partition" members);
+  partition_size = Pollprog.required (Pollprog_json.int "partition_size" members);
+  filesystem = Pollprog.required (Pollprog_json.bool "filesystem" members);
+}
+
 let given name value = function Some it -> [ (name, value it) ] | None -> []
 
 let copy_file ?job ?interval ?overwrite ?preserve ~source ~destination handle =
@@ -306,3 +320,16 @@ let ntfs_clone ?job ?interval ?how ?force ?overwrite ~source ~destination handle
       given "job" Pollprog_json.of_string job;
       given "interval" Pollprog_json.of_number interval ])
   |> Pollprog.result |> written_of
+
+let resize_image ?job ?interval ?partition ?filesystem ?overwrite ~source ~destination ~size handle =
+  Pollprog.call handle "ResizeImage"
+    (List.concat [
+      [ ("source", Pollprog_json.of_string source) ];
+      [ ("destination", Pollprog_json.of_string destination) ];
+      [ ("size", Pollprog_json.of_integer size) ];
+      given "partition" Pollprog_json.of_integer partition;
+      given "filesystem" Pollprog_json.of_boolean filesystem;
+      given "overwrite" Pollprog_json.of_boolean overwrite;
+      given "job" Pollprog_json.of_string job;
+      given "interval" Pollprog_json.of_number interval ])
+  |> Pollprog.result |> resized_of

@@ -56,6 +56,14 @@ type zeroed = {
 }
 (** What is free in a file system, in bytes. *)
 
+type resized = {
+  size : int64;  (** Its size in bytes. *)
+  partition : int64;  (** The number of the partition that has grown. *)
+  partition_size : int64;  (** How large that is now, in bytes. *)
+  filesystem : bool;  (** Whether an ext file system in it has grown, too. *)
+}
+(** The image that was made. *)
+
 val copy_file :
   ?job:string -> ?interval:float ->
   ?overwrite:bool ->
@@ -308,4 +316,21 @@ val ntfs_clone :
     - [destination]: Name of the copy: it is there when all of it is.
     - [how]: A sparse image; ntfsclone's own format, which has no holes; or back from that. Default: 'clone'.
     - [force]: Even if it was not unmounted in order. Default: false.
+    - [overwrite]: Replace what has that name. Default: false. *)
+
+val resize_image :
+  ?job:string -> ?interval:float ->
+  ?partition:int64 ->
+  ?filesystem:bool ->
+  ?overwrite:bool ->
+  source:string ->
+  destination:string ->
+  size:int64 ->
+  Pollprog.t -> resized
+(** Make a larger copy of an image of a disk, in which a partition is larger, and the ext file system in that.
+    - [source]: Image of a disk, as it is and not qcow2, with GPT or MBR; or a block device.
+    - [destination]: Name of the new image: it is there when all of it is.
+    - [size]: Bytes of the new image: more than the old one has.
+    - [partition]: Number of the partition that grows; none: the last one.
+    - [filesystem]: Grow the ext file system in it, too. Default: true.
     - [overwrite]: Replace what has that name. Default: false. *)

@@ -221,6 +221,19 @@ our %OPERATIONS = (
             interval => 'number',
         },
     },
+    resize_image => {
+        method => 'ResizeImage',
+        kinds  => {
+            source => 'path',
+            destination => 'path',
+            size => 'integer',
+            partition => 'integer',
+            filesystem => 'boolean',
+            overwrite => 'boolean',
+            job => 'string',
+            interval => 'number',
+        },
+    },
 );
 
 # Methods of the daemon that are no operations.
@@ -806,5 +819,39 @@ Replace what has that name. Default: false.
 =back
 
 Returns C<size> (Its size in bytes).
+
+=head2 $handle->resize_image(...)
+
+Make a larger copy of an image of a disk, in which a partition is larger, and the ext file system in that.
+
+=over 4
+
+=item C<source> (path)
+
+Image of a disk, as it is and not qcow2, with GPT or MBR; or a block device.
+
+=item C<destination> (path)
+
+Name of the new image: it is there when all of it is.
+
+=item C<size> (integer)
+
+Bytes of the new image: more than the old one has.
+
+=item C<partition> (integer, optional)
+
+Number of the partition that grows; none: the last one.
+
+=item C<filesystem> (boolean, optional)
+
+Grow the ext file system in it, too. Default: true.
+
+=item C<overwrite> (boolean, optional)
+
+Replace what has that name. Default: false.
+
+=back
+
+Returns C<size> (Its size in bytes), C<partition> (The number of the partition that has grown), C<partition_size> (How large that is now, in bytes), C<filesystem> (Whether an ext file system in it has grown, too).
 
 =cut
