@@ -140,7 +140,9 @@ def make_disk(path: Path) -> None:
     subprocess.run(["dd", f"if={inner}", f"of={path}", "bs=1M", "seek=1", "status=none"], check=True)
     with path.open("ab") as file:
         file.truncate(path.stat().st_size + MIB)
-    subprocess.run(["/usr/sbin/sfdisk", "--quiet", path], input=b"label: gpt\nstart=2048\n", check=True)
+    subprocess.run(
+        ["/usr/sbin/sfdisk", "--quiet", path], input=b"label: gpt\nstart=2048\n", check=True, capture_output=True
+    )
     inner.unlink()
 
 
