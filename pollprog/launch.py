@@ -19,7 +19,7 @@ import time
 
 from pollprog.errors import CommandNotExecutable
 from pollprog.inherited import inherited
-from pollprog.surroundings import claimable, resolve
+from pollprog.surroundings import claimable, here, resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ INTERPRETERS = (signal.SIGPIPE, signal.SIGXFSZ)
 class Command:
     """What is to be run, or what is found running: its words, and the streams that a tool listens to."""
 
-    __slots__ = ("argv", "claims", "executable", "status")
+    __slots__ = ("argv", "claims", "executable", "joined", "status")
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class Command:
         *,
         executable: str | None = None,
         claims: Mapping[int, Filter] | None = None,
+        joined: Mapping[int, tuple[int, ...]] | None = None,
         status: Words | None = None,
     ) -> None:
         self.argv = tuple(argv)
@@ -73,6 +74,8 @@ class Command:
         """The path of the program behind a running process; None for what is yet to be started."""
         self.claims = dict(claims or {})
         """The filter of each stream that is heard before it is passed on."""
+        self.joined = dict(joined or {})
+        """By claimed stream: all the streams that are heard as that one, because the user sent them to one place."""
         self.status = status
         """How the program is told to write its status to a descriptor, if it is to."""
 
@@ -86,6 +89,17 @@ class Command:
         if not claimable(stream):
             return self
         return self._with(claims={**self.claims, stream: through})
+
+    def hearing(self, stream: int, through: Filter) -> Command:
+        """The same command with this stream heard, wherever it goes but into a file; a terminal, too.
+
+        Where standard output and standard error are one, both are heard, as `stream`. In the place of a terminal the command gets a
+        pseudoterminal, and cannot tell.
+        """
+        streams = here().together(stream)
+        if not streams:
+            return self if here().is_terminal(stream) else self.claiming(stream, through)
+        return self._with(claims={**self.claims, stream: through}, joined={**self.joined, stream: streams})
 
     def with_words(self, words: Sequence[str]) -> Command:
         """The same command with other words."""
@@ -105,12 +119,14 @@ class Command:
         *,
         argv: Sequence[str] | None = None,
         claims: Mapping[int, Filter] | None = None,
+        joined: Mapping[int, tuple[int, ...]] | None = None,
         status: Words | None = None,
     ) -> Command:
         return Command(
             self.argv if argv is None else argv,
             executable=self.executable,
             claims=self.claims if claims is None else claims,
+            joined=self.joined if joined is None else joined,
             status=status or self.status,
         )
 
@@ -251,7 +267,8 @@ def launch(command: Command, *, mask: Iterable[int] | None = None) -> Launched:
     before = inherited()
     try:
         for stream in command.claims:
-            ends[stream], start.streams[stream] = os.pipe()
+            ends[stream], writer = claimed(stream)
+            start.streams |= dict.fromkeys(command.joined.get(stream, (stream,)), writer)
         if command.status is not None and (status := status_file()) is not None:
             command = command.with_words(command.status(command.argv, status))
             os.set_inheritable(status, True)  # noqa: FBT003 # it takes no keyword
@@ -263,9 +280,18 @@ def launch(command: Command, *, mask: Iterable[int] | None = None) -> Launched:
             os.close(end)
         raise
     finally:
-        for writer in start.streams.values():
+        for writer in set(start.streams.values()):
             os.close(writer)
     return Launched(command, pid, ends, status, before)
+
+
+def claimed(stream: int) -> tuple[int, int]:
+    """Our end of a stream that is heard, and the command's: a pipe, or in the place of a terminal another one."""
+    if os.isatty(stream):
+        from pollprog.stand_in import stand_in
+
+        return stand_in(stream)
+    return os.pipe()
 
 
 def status_file() -> int | None:

@@ -173,6 +173,10 @@ class Given(Surroundings):
         """Those that go to the file of ours."""
         return stream in self._streams
 
+    def together(self, stream: int) -> tuple[int, ...]:
+        """Each by itself."""
+        return (stream,) if stream in self._streams else ()
+
     def is_terminal(self, stream: int) -> bool:  # noqa: ARG002 # whichever it is
         """None is."""
         return False

@@ -10,6 +10,7 @@ somebody looks.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -17,6 +18,7 @@ import select
 import threading
 from collections import deque
 
+from pollprog.stand_in import Untorn, Window
 from pollprog.syscalls import punch_hole
 
 TYPE_CHECKING = False
@@ -146,8 +148,12 @@ class Ear:
         while not poll.poll(QUIET * 1000):
             if self._over.is_set():
                 return b""
-            write_all(self._stream, self._passing(b""))  # what was held back until more would come
+            self._wait()
         return os.read(self._end, 65536)
+
+    def _wait(self) -> None:
+        """Nothing has come for a while: what was held back until more would come passes."""
+        write_all(self._stream, self._passing(b""))
 
     def _passing(self, data: bytes | None) -> bytes:
         """What passes on of this data, or at the end."""
@@ -168,6 +174,33 @@ class Ear:
                     self._heard(self._stream, record)
 
 
+class TerminalEar(Ear):
+    """Hears a pseudoterminal in the place of the user's terminal, and passes that on."""
+
+    def __init__(self, stream: int, end: int, through: Filter, pid: int) -> None:
+        self._window = Window(stream, end, pid)
+        super().__init__(stream, end, Untorn(through))
+
+    def _run(self) -> None:
+        try:
+            super()._run()
+        finally:
+            self._window.close()
+
+    def _read(self) -> bytes:
+        self._window.follow()
+        try:
+            return super()._read()
+        except OSError as error:
+            if error.errno == errno.EIO:  # so a pseudoterminal ends
+                return b""
+            raise
+
+    def _wait(self) -> None:
+        super()._wait()
+        self._window.follow()
+
+
 def try_thread() -> None:
     """Raise RuntimeError where no thread can be started: then nobody could listen."""
     thread = threading.Thread(target=bool)
@@ -177,7 +210,13 @@ def try_thread() -> None:
 
 def listen(launched: Launched) -> None:
     """Give a command that was launched an ear for each stream that was claimed."""
-    launched.ears = [Ear(stream, os.dup(end), launched.command.claims[stream]) for stream, end in launched.ends.items()]
+    claims = launched.command.claims
+    launched.ears = [
+        TerminalEar(stream, os.dup(end), claims[stream], launched.pid)
+        if os.isatty(end)
+        else Ear(stream, os.dup(end), claims[stream])
+        for stream, end in launched.ends.items()
+    ]
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -54,6 +54,35 @@ class Surroundings:
                 return False
         return True
 
+    def together(self, stream: int) -> tuple[int, ...]:
+        """The streams, of 1 and 2, that are one with this one, itself among them, if they may be heard as one; else none of them.
+
+        What is written through both then keeps its order. If that is a terminal, the command may read from it, too; nothing else that it
+        inherits may be one.
+        """
+        try:
+            ours = os.fstat(stream)
+            if not os.get_inheritable(stream) or stat.S_ISREG(ours.st_mode):
+                return ()
+            others = [int(name) for name in os.listdir("/proc/self/fd") if int(name) != stream]
+        except OSError:
+            return ()
+        terminal = self.is_terminal(stream)
+        found = [stream]
+        for other in others:
+            try:
+                if not os.get_inheritable(other):
+                    continue
+                theirs = os.fstat(other)
+            except OSError:
+                continue
+            same = (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
+            if same and other in (1, 2):
+                found.append(other)
+            elif (same or (terminal and os.isatty(other))) and not (terminal and other == 0):
+                return ()
+        return tuple(found)
+
     def is_terminal(self, stream: int) -> bool:
         """Whether this stream is a terminal."""
         return os.isatty(stream)

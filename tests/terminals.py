@@ -101,7 +101,7 @@ class Terminal:
     def run(self, *words: str, environment: dict[str, str] | None = None, **options: object) -> subprocess.Popen[bytes]:
         """Start this as the leader of a session with this terminal; streams that are not given are the terminal."""
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), self.slave)
-        control = "import fcntl,os,sys,termios;fcntl.ioctl(int(sys.argv[1]),termios.TIOCSCTTY,0);os.execvp(sys.argv[2],sys.argv[2:])"
+        control = "import fcntl,os,sys,termios;fcntl.ioctl(int(sys.argv[1]),termios.TIOCSCTTY,0);os.close(int(sys.argv[1]));os.execvp(sys.argv[2],sys.argv[2:])"
         self._process = subprocess.Popen(
             [sys.executable, "-ISc", control, str(self.slave), *words],
             env={**ENVIRONMENT, **(environment or {})},

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pollprog.launch import Command
     from pollprog.probes import Probe, Target
 
-__all__ = ["Program", "Whole", "can_hear", "has_option", "holds"]
+__all__ = ["Program", "Whole", "can_hear", "has_option", "holds", "listening"]
 
 LARGEST = 64 << 20
 """Bytes of the largest program that is searched for a word."""
@@ -99,6 +99,14 @@ def can_hear(*streams: int) -> bool:
     """Whether all these streams may be heard (`pollprog.surroundings`), and none is a terminal, where a program behaves otherwise."""
     surroundings = here()
     return all(surroundings.claimable(stream) and not surroundings.is_terminal(stream) for stream in streams)
+
+
+def listening(command: Command, stream: int) -> Command:
+    """The same command, with what it prints on this stream listened to and passed on as it is, wherever that goes but into a file.
+
+    In a terminal, too; where both streams go to one place, what is heard of either is told as of `stream`.
+    """
+    return command.hearing(stream, Whole())
 
 
 class Whole:

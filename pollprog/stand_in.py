@@ -1,0 +1,104 @@
+"""A pseudoterminal in the place of the user's terminal, for a command that is heard there.
+
+The command writes to it what it would have written to the terminal, and it changes none of that: the terminal behind it does. What
+the command reads, and what Ctrl-C, Ctrl-Z and the window's other keys do, is the terminal's as before: the command's standard input
+and its controlling terminal stay what they are. The pseudoterminal has the settings and the size of the terminal, and follows that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import termios
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pollprog.launch import Filter
+
+__all__ = ["Untorn", "Window", "stand_in"]
+
+TORN = re.compile(
+    rb"(?:\x1b(?:\[[0-?]*[ -/]*|[ -/]+|[PX^_\]][^\x07\x1b]*\x1b?)?|[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z"
+)
+"""What an escape sequence, or a character, may begin with that is not whole."""
+LONGEST = 256
+"""Bytes of that which are held back."""
+
+
+def stand_in(stream: int) -> tuple[int, int]:
+    """Our end of a new pseudoterminal for this stream of ours, which is a terminal; and the command's end. OSError if there is none."""
+    ours, theirs = os.openpty()
+    try:
+        settings = termios.tcgetattr(stream)
+        settings[1] &= ~termios.OPOST  # the terminal does that
+        settings[3] &= ~(termios.ECHO | termios.ICANON | termios.ISIG)
+        termios.tcsetattr(theirs, termios.TCSANOW, settings)
+        termios.tcsetwinsize(theirs, termios.tcgetwinsize(stream))
+    except termios.error as error:
+        os.close(ours)
+        os.close(theirs)
+        raise OSError(*error.args) from error
+    return ours, theirs
+
+
+class Window:
+    """Keeps the size of a pseudoterminal that of the terminal, and tells the command, which was told too soon. `end`: ours of it."""
+
+    def __init__(self, stream: int, end: int, pid: int) -> None:
+        self._stream = stream
+        self._end = end
+        self._size = size_of(stream)
+        try:
+            self._pidfd: int | None = os.pidfd_open(pid)
+        except OSError:
+            self._pidfd = None
+
+    def follow(self) -> None:
+        """Do so, if the window has another size by now."""
+        size = size_of(self._stream)
+        if size is None or size == self._size:
+            return
+        self._size = size
+        try:
+            termios.tcsetwinsize(self._end, size)
+            if self._pidfd is not None:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGWINCH)
+        except (OSError, termios.error):
+            pass  # it has ended
+
+    def close(self) -> None:
+        """Follow no more."""
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+
+
+def size_of(stream: int) -> tuple[int, int] | None:
+    """Rows and columns of the window; None once it is closed."""
+    try:
+        return termios.tcgetwinsize(stream)
+    except termios.error:
+        return None
+
+
+class Untorn:
+    """Passes on what another filter passes, but nothing torn: between two parts of an escape sequence the bar might be drawn.
+
+    What does not go on is let go of when nothing has come for a while.
+    """
+
+    def __init__(self, through: Filter) -> None:
+        self._through = through
+        self._rest = b""
+
+    def passing(self, data: bytes) -> bytes:
+        """Take what was written; give what passes."""
+        passed = self._rest + self._through.passing(data)
+        torn = TORN.search(passed, max(0, len(passed) - LONGEST)) if data else None
+        self._rest = b"" if torn is None else torn[0]
+        return passed if torn is None else passed[: torn.start()]
+
+    def end(self) -> bytes:
+        """What is left."""
+        return self._rest + self._through.end()

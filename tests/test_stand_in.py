@@ -1,0 +1,240 @@
+"""A command that is heard in a terminal: it cannot tell, and neither can who reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+from textwrap import dedent
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from terminals import ENVIRONMENT, PATIENCE, Terminal
+
+from pollprog.probes.program import Whole
+from pollprog.stand_in import Untorn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PLUGIN = """
+from pollprog.probes.program import listening
+
+class Talk:
+    name = "talk"
+
+    def recognise(self, command):
+        return any(word.endswith("/talk") for word in command.argv[:2])
+
+    def prepare(self, command):
+        return listening(command, 1)
+
+    def probe(self, target):
+        from pollprog.probes.records import Records, Rule
+
+        return Records(target, [Rule(rb"step (?P<current>\\d+)/(?P<total>\\d+)")], source="talk", streams=(1,))
+
+TOOL = Talk()
+"""
+RUN = "pollprog run --probe talk --interval 0.1 --progress none"
+
+
+@pytest.fixture
+def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program whose words are heard; what it does is still to be written."""
+    (tmp_path / "talk_plugin.py").write_text(PLUGIN)
+    (tmp_path / "talk-1.dist-info").mkdir()
+    (tmp_path / "talk-1.dist-info/entry_points.txt").write_text("[pollprog.probes]\ntalk = talk_plugin:TOOL\n")
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", str(tmp_path))
+    return tmp_path / "talk"
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    terminal = Terminal(12, 70)
+    yield terminal
+    terminal.close()
+
+
+def says(talk: Path, script: str) -> str:
+    """Have it do this; what to type to run it."""
+    talk.write_text(f"#!/bin/bash\n{dedent(script)}")
+    talk.chmod(0o755)
+    return shlex.quote(str(talk))
+
+
+def seen(command: str) -> bytes:
+    """All that a terminal gets of a command, and of its exit status."""
+    terminal = Terminal(12, 70)
+    try:
+        terminal.run("bash", "-c", f"{command}; echo status $?")
+        assert terminal.wait_end() == 0
+        return terminal.seen
+    finally:
+        terminal.close()
+
+
+MANNERS = r"""
+for stream in 0 1 2; do test -t $stream; echo $stream $?; done
+stty size <&1; stty size <&2
+printf 'one\r\ntwo\ttab\n\e[1mbold\e[0m \xe2\x96\x88 \e]0;title\a' >&2
+for number in 1 2 3 4 5; do echo out $number; echo err $number >&2; done
+printf 'no end'
+exit 7
+"""
+
+
+@pytest.mark.parametrize(
+    "place", ["", "2>err", ">out", "2>&1 | cat", "> >(cat) 2>&1", "</dev/null", "3>&1", ">/dev/tty"]
+)
+def test_what_it_writes_arrives_byte_for_byte_in_its_order(talk: Path, place: str, tmp_path: Path) -> None:
+    command = says(talk, MANNERS)
+    plain, heard = (seen(f"cd {tmp_path}; set -o pipefail; {before} {command} {place}") for before in ("", RUN))
+    assert b"status 7" in plain
+    assert heard == plain
+
+
+def test_with_a_bar_below_it_all_of_it_is_on_the_screen(talk: Path, terminal: Terminal, tmp_path: Path) -> None:
+    command = says(talk, f"echo first; echo step 1/4; until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo last words")
+    terminal.run("sh", "-c", f"pollprog run --probe talk --interval 0.1 {command}")
+    terminal.wait(lambda rows: " 25 %" in rows[-1] and rows[:2] == ["first", "step 1/4"])
+    (tmp_path / "go").touch()
+    assert terminal.wait_end() == 0
+    assert terminal.rows()[:4] == ["first", "step 1/4", "last words", ""]
+
+
+@pytest.mark.parametrize("place", ["", "2>&1 | cat", "2>err"])
+def test_it_is_heard(talk: Path, terminal: Terminal, place: str, tmp_path: Path) -> None:
+    command = says(talk, f"for n in 1 2; do echo step $n/4; done; until [ -e {tmp_path}/go ]; do sleep 0.05; done")
+    terminal.run("bash", "-c", f"cd {tmp_path}; {RUN} --progress-fd 9 {command} 9>lines {place}")
+    terminal.wait(lambda _: (tmp_path / "lines").exists() and "talk" in (tmp_path / "lines").read_text())
+    (tmp_path / "go").touch()
+    assert terminal.wait_end() == 0
+    lines = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
+    assert {(line["current"], line["total"], line["source"]) for line in lines[:-1]} == {(2, 4, "talk")}
+
+
+def test_a_question_is_asked_and_answered(talk: Path, terminal: Terminal) -> None:
+    command = says(talk, "read -p 'Your name? ' name; read -s -p 'Password: ' word </dev/tty; echo; echo $name/$word")
+    terminal.run("sh", "-c", f"{RUN} {command}")
+    terminal.wait(lambda rows: rows[0] == "Your name?")
+    terminal.type("Ada\n")
+    terminal.wait(lambda rows: rows[1].startswith("Password:"))
+    terminal.type("secret\n")
+    assert terminal.wait_end() == 0
+    assert terminal.rows()[:3] == ["Your name? Ada", "Password:", "Ada/secret"]
+
+
+def test_it_is_told_of_another_size_and_finds_that(talk: Path, terminal: Terminal) -> None:
+    command = says(talk, "trap 'stty size <&1' WINCH; stty size <&1; while true; do sleep 0.05; done")
+    terminal.run("sh", "-c", f"{RUN} {command}")
+    terminal.wait(lambda rows: rows[0] == "12 70")
+    terminal.resize(15, 50)
+    terminal.wait(lambda rows: "15 50" in rows)
+
+
+def test_it_is_stopped_and_goes_on_as_without_us(talk: Path, terminal: Terminal, tmp_path: Path) -> None:
+    command = says(talk, f"echo begun; until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo done")
+    terminal.bash()
+    terminal.type(f"{RUN} {command}\n")
+    terminal.wait(lambda rows: "begun" in rows)
+    terminal.type("\x1a")
+    terminal.wait(lambda rows: any("Stopped" in row for row in rows))
+    (tmp_path / "go").touch()
+    terminal.type("clear; fg\n")
+    rows = terminal.wait(lambda rows: "done" in rows and any(row.endswith("$") for row in rows))
+    assert rows.count("done") == 1
+
+
+def test_ctrl_c_reaches_it_once(talk: Path, terminal: Terminal) -> None:
+    command = says(talk, "trap 'echo heard; n=1' INT; echo ready; until [ $n ]; do sleep 0.05; done; sleep 0.3; exit 4")
+    terminal.run("bash", "-c", f"{RUN} {command}; echo status $?")
+    terminal.wait(lambda rows: rows[0] == "ready")
+    terminal.type("\x03")
+    terminal.wait(lambda rows: "heard" in "".join(rows))
+    terminal.wait(lambda rows: "status" in "".join(rows) or not os.path.exists(f"/proc/{terminal.leader}/exe"))
+    assert "".join(terminal.rows()).count("heard") == 1
+
+
+def test_what_outlives_it_and_keeps_the_terminal_holds_nobody_up(talk: Path, terminal: Terminal) -> None:
+    command = says(talk, "sleep 60 & echo last")
+    terminal.run("sh", "-c", f"{RUN} {command}")
+    assert terminal.wait_end() == 0
+    assert terminal.rows()[0] == "last"
+
+
+def test_a_closed_window_ends_it_as_it_would(talk: Path, terminal: Terminal, tmp_path: Path) -> None:
+    command = says(talk, f"trap 'echo hung up >{tmp_path}/log; exit' HUP; echo ready; while true; do sleep 0.05; done")
+    process = terminal.run("sh", "-c", f"exec {RUN} {command}")
+    terminal.wait(lambda rows: rows[0] == "ready")
+    os.close(terminal.slave)
+    terminal.slave = -1
+    terminal.hang_up()
+    process.wait(PATIENCE)
+    assert (tmp_path / "log").read_text() == "hung up\n"
+
+
+def test_if_we_are_killed_it_loses_the_terminal_and_goes_on(talk: Path, terminal: Terminal, tmp_path: Path) -> None:
+    script = f"echo by $PPID; until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo lost; echo done >{tmp_path}/log"
+    terminal.run("sh", "-c", f"{RUN} {says(talk, script)}; echo status $?; sleep 60")
+    rows = terminal.wait(lambda rows: rows[0].startswith("by "))
+    os.kill(int(rows[0].split()[1]), signal.SIGKILL)
+    terminal.wait(lambda rows: "status 137" in rows)
+    (tmp_path / "go").touch()
+    terminal.wait(lambda _: (tmp_path / "log").exists())
+    assert "lost" not in terminal.rows()
+
+
+def test_a_command_that_is_not_to_be_prepared_has_the_terminal_itself(talk: Path, terminal: Terminal) -> None:
+    command = says(talk, "readlink /proc/$$/fd/1")
+    terminal.run("bash", "-c", f"readlink /proc/$$/fd/1; {RUN} --no-prepare {command}; {RUN} {command}")
+    assert terminal.wait_end() == 0
+    itself, unprepared, prepared = terminal.rows()[:3]
+    assert itself == unprepared != prepared
+
+
+WHOLE = [
+    b"plain",
+    b"\n",
+    b"\x1b[1;31m",
+    "█▍é…".encode(),
+    b"\x1b]0;title\x07",
+    b"\x1b(B",
+    b"\x1b7",
+    b"\x1b[?25l",
+    b"\x1bPq\x1b\\",
+]
+
+
+@given(st.lists(st.sampled_from(WHOLE)), st.integers(1, 7))
+def test_nothing_is_torn_however_it_comes(parts: list[bytes], size: int) -> None:
+    data, ends, whole = b"".join(parts), {0}, b""
+    for part in parts:
+        pieces = [part] if part.startswith(b"\x1b") else [letter.encode() for letter in part.decode()]
+        for piece in pieces:
+            whole += piece
+            ends.add(len(whole))
+    through, passed = Untorn(Whole()), 0
+    for at in range(0, len(data), size):
+        passed += len(through.passing(data[at : at + size]))
+        assert passed in ends
+    assert passed == len(data)
+
+
+@given(st.binary(), st.integers(1, 7))
+def test_nothing_is_lost_whatever_comes(data: bytes, size: int) -> None:
+    through = Untorn(Whole())
+    assert (
+        b"".join([*(through.passing(data[at : at + size]) for at in range(0, len(data), size)), through.end()]) == data
+    )
+
+
+def test_what_is_torn_for_good_is_let_go_when_nothing_comes() -> None:
+    through = Untorn(Whole())
+    assert through.passing(b"a\x1b[3") == b"a"
+    assert through.passing(b"") == b"\x1b[3"
+    assert through.end() == b""
