@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from terminals import ENVIRONMENT, Terminal, shell
+from terminals import Terminal, shell
 
 from pollprog.launch import Command
 from pollprog.probes import program
 from pollprog.probes import rsync as rsync_module
 from pollprog.probes.program import Whole
 from pollprog.probes.rsync import TOOL
-from pollprog.probes.rsync_lines import filters
+from pollprog.probes.rsync_lines import filter_joined, filters
 from pollprog.probes.testing import Recording, play
 from pollprog.status import Bound, Unit
 
@@ -289,14 +289,55 @@ def test_progress_comes(tmp_path: Path) -> None:
     assert lines[-1]["state"] == "succeeded"
 
 
+@pytest.mark.tool("rsync", "setpriv")
+@pytest.mark.parametrize("options", ["-a", "-av --stats", "-v"])
+def test_in_a_terminal_what_is_seen_is_as_without_us(tree: Path, options: str) -> None:
+    drop = "setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-all" if os.geteuid() == 0 else ""
+    seen = []
+    for before in ("", "pollprog run --progress none --progress-fd 9 --"):
+        command = f"{before} rsync {options} -r --bwlimit=9999 tree/ copy/ 9>lines"
+        terminal = Terminal(12, 80)
+        try:
+            terminal.run("sh", "-c", f"cd {tree}; rm -rf copy; {drop} bash -c {shlex.quote(command)}; echo status $?")
+            assert terminal.wait_end() == 0
+        finally:
+            terminal.close()
+        seen.append(printed(terminal.seen))
+    assert seen[0] == seen[1]
+    assert b"status 23" in seen[0]
+
+
 @pytest.mark.tool("rsync")
-def test_in_a_terminal_nothing_is_added(tree: Path) -> None:
+@pytest.mark.parametrize("option", ["-a", "-aP", "--info=progress2 -a"])
+def test_in_a_terminal_progress_comes(tmp_path: Path, option: str) -> None:
+    (tmp_path / "tree").mkdir()
+    for number in range(20):
+        (tmp_path / "tree" / str(number)).write_bytes(os.urandom(1_000_000))
+    script = (
+        f"cd {tmp_path}; pollprog run --progress-fd 9 --interval 0.1 rsync {option} --bwlimit=12000 tree/ copy/ 9>lines"
+    )
     terminal = Terminal(12, 80)
-    script = f"cd {tree}; pollprog run --progress none rsync -rv --exclude hidden tree/ copy/; echo over"
     try:
-        terminal.run("sh", "-c", script, environment=ENVIRONMENT)
+        terminal.run("bash", "-c", script)
         assert terminal.wait_end() == 0
     finally:
         terminal.close()
-    assert b"xfr#" not in terminal.seen
-    assert b"sub 5/sent 5\r\n" in terminal.seen
+    told = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()][:-1]
+    told = [line for line in told if line["source"].startswith("rsync")]
+    assert len(told) >= 2
+    assert all(old["current"] <= new["current"] for old, new in pairwise(told))
+
+
+@given(st.lists(st.sampled_from([*PIECES, b"f1\n", b"rsync: failed\n", b"\n"])), st.integers(1, 60))
+def test_what_goes_to_one_place_passes_as_it_would_have_been_printed(parts: list[bytes], size: int) -> None:
+    plain = written = b""
+    due = False
+    for part in parts:
+        if part in PIECES:
+            written, due = written + part, True
+        else:
+            plain, written, due = plain + part, written + (b"\n" if due else b"") + part, False
+    written += b"\n" if due else b""
+    through = filter_joined()
+    passed = [through.passing(written[at : at + size]) for at in range(0, len(written), size)]
+    assert b"".join([*passed, through.end()]) == plain

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import signal
+import sys
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
@@ -129,12 +130,21 @@ def test_a_question_is_asked_and_answered(talk: Path, terminal: Terminal) -> Non
     assert terminal.rows()[:3] == ["Your name? Ada", "Password:", "Ada/secret"]
 
 
+SIZES = """
+import os, signal
+signal.signal(signal.SIGWINCH, lambda *_: print(*os.get_terminal_size(1), flush=True))
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
 def test_it_is_told_of_another_size_and_finds_that(talk: Path, terminal: Terminal) -> None:
-    command = says(talk, "trap 'stty size <&1' WINCH; stty size <&1; while true; do sleep 0.05; done")
+    command = says(talk, f"exec -a {talk} {sys.executable} -ISc {shlex.quote(SIZES)}")
     terminal.run("sh", "-c", f"{RUN} {command}")
-    terminal.wait(lambda rows: rows[0] == "12 70")
+    terminal.wait(lambda rows: rows[0] == "ready")
     terminal.resize(15, 50)
-    terminal.wait(lambda rows: "15 50" in rows)
+    terminal.wait(lambda rows: "50 15" in rows)
 
 
 def test_it_is_stopped_and_goes_on_as_without_us(talk: Path, terminal: Terminal, tmp_path: Path) -> None:

@@ -188,3 +188,15 @@ def test_in_a_terminal_it_is_not_asked(source: Path) -> None:
         terminal.close()
     assert terminal.seen == b""
     assert lzma.decompress((source / "file.xz").read_bytes()) == (source / "file").read_bytes()
+
+
+@pytest.mark.tool("xz")
+def test_in_a_terminal_it_is_listened_to_where_it_tells_by_itself(source: Path) -> None:
+    terminal = Terminal()
+    try:
+        script = f"cd {source}; pollprog run --progress none --progress-fd 9 --interval 0.1 xz -v -k -9 --threads=1 file 9>lines"
+        terminal.run("bash", "-c", script)
+        assert terminal.wait_end() == 0
+    finally:
+        terminal.close()
+    assert b"100 %" in terminal.seen

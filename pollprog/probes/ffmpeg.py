@@ -1,8 +1,8 @@
 """``ffmpeg``: how much time of its output is written, which it tells on a descriptor (``-progress``).
 
 The descriptor is added by ``run``, in a terminal too, unless the command has one, or has ffmpeg write down its own options. The total is the
-``Duration`` that ffmpeg prints of its input, cut by ``-ss``, ``-t`` and ``-to``: so there is one only if its standard error is a stream
-of its own (``2>log``) and no terminal, there is one input, and no option makes the output longer or shorter in another way.
+``Duration`` that ffmpeg prints of its input, cut by ``-ss``, ``-t`` and ``-to``: so there is one only if ffmpeg prints that, there is
+one input, and no option makes the output longer or shorter in another way.
 ``ffprobe`` is not run. Nothing is taken away: the line of figures on standard error stays.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from pollprog.probes.program import Program, Whole, can_hear, holds
+from pollprog.probes.program import Program, holds, listening
 from pollprog.surroundings import here
 
 TYPE_CHECKING = False
@@ -31,13 +31,8 @@ class Ffmpeg(Program):
     name = "ffmpeg"
     launched = "by the time of its output that is written, which it tells on a descriptor (`-progress`)"
     attached = "by evidence: the position in its input"
-    totals = (
-        "the `Duration` that it prints of its input, cut by `-ss`, `-t` and `-to`, where its standard error is heard"
-    )
-    wrong = (
-        "No total in a terminal, where its standard error is not heard; none for several inputs, and none with options that make the "
-        "output longer or shorter in another way."
-    )
+    totals = "the `Duration` that it prints of its input, cut by `-ss`, `-t` and `-to`"
+    wrong = "No total for several inputs, and none with options that make the output longer or shorter in another way."
 
     def prepare(self, command: Command) -> Command:
         """The same, with a descriptor for its progress; and its standard error is heard, if it may be."""
@@ -48,7 +43,7 @@ class Ffmpeg(Program):
         if not QUIET.issuperset(levels) or not holds(command, b"out_time_us="):
             return command
         command = command.with_status(lambda argv, number: (argv[0], "-progress", f"pipe:{number}", *argv[1:]))
-        return command.claiming(2, Whole()) if can_hear(2) else command
+        return listening(command, 2)
 
     def probe(self, target: Target) -> FfmpegProbe:
         """How to measure it."""

@@ -1,7 +1,7 @@
 """``rsync``: what it says with ``--info=progress2``, which is added where it can be taken out again; else evidence speaks.
 
-``run`` adds it if rsync's standard output and standard error are pipes or the like (``| tee log``, ``2>log``), no file that the
-output goes to and no terminal, and nothing typed is about what rsync prints of its progress. Where you gave
+``run`` adds it in a terminal, and where rsync's standard output and standard error are pipes or the like (``| tee log``, ``2>log``), no
+file that the output goes to and not one for both; unless something typed is about what rsync prints of its progress. Where you gave
 ``--info=progress2``, ``--progress`` or ``-P`` yourself, that is listened to, and all of it passed on. While rsync still looks
 for files (``ir-chk``) it knows no total. What it need not transfer does not count, so the percentage is the least that may be
 true. No signal is ever sent: SIGVTALRM has it print a line of progress on its own standard output, where we do not hear it, and
@@ -10,7 +10,8 @@ SIGUSR1 ends it.
 
 from __future__ import annotations
 
-from pollprog.probes.program import Program, can_hear, has_option, holds
+from pollprog.probes.program import Program, can_hear, has_option, holds, listening
+from pollprog.surroundings import here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,16 +43,17 @@ class Rsync(Program):
         if has_option(command.argv, "q", UNSAFE):
             return command
         if has_option(command.argv, "P", PROGRESS):
-            from pollprog.probes.program import Whole
-
-            return command.claiming(1, Whole()) if can_hear(1) else command
-        if not can_hear(1, 2) or not holds(command, b"PROGRESS", b"total transfer progress"):
+            return listening(command, 1)
+        apart, joined = can_hear(1, 2), here().is_terminal(1) and set(here().together(1)) == {1, 2}
+        if not (apart or joined) or not holds(command, b"PROGRESS", b"total transfer progress"):
             return command
-        from pollprog.probes.rsync_lines import filters
+        from pollprog.probes.rsync_lines import filter_joined, filters
 
+        command = command.with_words((command.argv[0], "--info=progress2", *command.argv[1:]))
+        if joined:
+            return command.hearing(1, filter_joined())
         output, errors = filters()
-        words = (command.argv[0], "--info=progress2", *command.argv[1:])
-        return command.with_words(words).claiming(1, output).claiming(2, errors)
+        return command.claiming(1, output).claiming(2, errors)
 
     def probe(self, target: Target) -> RsyncProbe:
         """How to measure it."""

@@ -10,6 +10,8 @@ standard output or on standard error, wherever that message goes. So
 The two streams come through two threads, and either may be behind. So an empty line on standard error waits a moment for standard
 output; and on standard output, a newline before what may be rsync's summary, which begins with an empty line of its own, waits
 for standard error. Any other newline there is the added one, if it is there at all.
+
+Where both go to one terminal, the newline behind a piece is the added one. (To one pipe they come in no such order.)
 """
 
 from __future__ import annotations
@@ -57,10 +59,11 @@ class Shared:
 
 
 class Output:
-    """Standard output (a `pollprog.launch.Filter`)."""
+    """Standard output (a `pollprog.launch.Filter`). `joined`: standard error goes to the same place, and comes with it, in order."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, *, joined: bool = False) -> None:
         self._shared = shared
+        self._joined = joined
         self._rest = b""
         self._padded = False
         """What was taken out last may go on, with spaces."""
@@ -105,6 +108,10 @@ class Output:
     def _settle(self, *, quiet: bool) -> bytes | None:
         """Something follows a piece: where its newline is."""
         shared, behind = self._shared, self._rest[1:]
+        if self._joined:
+            shared.due = False
+            self._rest = self._rest.removeprefix(b"\n")
+            return b""
         if not self._rest.startswith(b"\n"):
             shared.due = False
             shared.owed += 1
@@ -160,6 +167,11 @@ class Errors:
             return None
         self._rest = behind
         return b"\n"
+
+
+def filter_joined() -> Output:
+    """That of both streams, where they go to one terminal."""
+    return Output(Shared(), joined=True)
 
 
 def filters() -> tuple[Output, Errors]:
