@@ -9,7 +9,7 @@ name when it is finished.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +24,7 @@ from pollprog.notify import steps
 from pollprog.operations import operation
 from pollprog.partitions import SECTOR, Table
 from pollprog.paths import allocated, called, checked, has_holes, natural, parameter, refusal
+from pollprog.syscalls import punch_hole
 from pollprog.transfer import Transfer, became_shorter, stretches
 from pollprog.work import Work, running
 from pollprog.wrapping import fresh, opened, plain, said_plainly
@@ -37,6 +38,8 @@ BOOT_CODE = 440
 """Bytes of the first sector that are a program."""
 BEFORE = {"dos": SECTOR, "gpt": 34 * SECTOR}
 """Where a table of this kind ends."""
+PIECE = 64 << 20
+"""Bytes of what is moved after which their room is given back."""
 LEAST = 1 << 20
 """Bytes that a step counts for at least."""
 GONE = "what was copied has been removed"
@@ -124,7 +127,7 @@ async def with_filesystem(copy: Copy, table: Table, grown: Table, old: Partition
             await resize(path, None, made=copy.destination)
             plan.begin("place")
             back = Copy(work, path, between, copy.destination, copy.writer)
-            await work.loop(partial(back.bring, [(0, length, new.start * SECTOR)], checked_end=False))
+            await work.loop(partial(back.move, (0, length, new.start * SECTOR)))
         finally:
             await work.undo(stack.close)
 
@@ -189,10 +192,15 @@ class Copy:
                     found.append((begin, stop, shift))
         return found
 
-    def bring(self, data: list[Stretch], *, checked_end: bool = True) -> None:
+    def move(self, whole: Stretch) -> None:
+        """Bring all that there is of this over, and give its room back on the way, so that it is not there twice."""
+        start, end, shift = whole
+        found = self.survey([(start, min(end, os.fstat(self.reader).st_size), shift)])
+        pieces = [(at, min(at + PIECE, stop), shift) for begin, stop, _ in found for at in range(begin, stop, PIECE)]
+        self.bring(pieces, give_back=True)
+
+    def bring(self, data: list[Stretch], *, give_back: bool = False) -> None:
         """Bring these over, and see that they are on disk."""
-        if not checked_end:
-            data = self.survey([(start, min(end, os.fstat(self.reader).st_size), shift) for start, end, shift in data])
         loop = self.loop()
         with loop.explained():
             transfer = Transfer(loop, self.reader, checked(self.source), self.writer, checked(self.destination))
@@ -201,6 +209,9 @@ class Copy:
             for start, end, shift in data:
                 if transfer.stretch(start, end, shift) < end:
                     raise became_shorter(checked(self.source))
+                if give_back:
+                    with suppress(OSError):  # a file system that cannot do it keeps all
+                        punch_hole(self.reader, start, end - start)
             loop.check()
             os.fsync(self.writer)
 

@@ -179,6 +179,14 @@ def test_on_a_full_disk_nothing_is_left(served: Door, here: Place, tmp_path: Pat
             assert list(disk.iterdir()) == []
 
 
+@pytest.mark.tool("mount")
+def test_what_is_moved_into_its_place_is_not_there_twice(served: Door, here: Place, tmp_path: Path) -> None:
+    with small_disk(tmp_path, 256 * MIB) as disk:  # room for the copy of 128 MiB, and for a piece of it
+        told = served.call("ResizeImage", source=here.disk(128 * MIB), destination=str(disk / "new"), size=4 << 30)
+        assert told["result"]["filesystem"]
+        assert os.listdir(disk) == ["new"]
+
+
 @pytest.mark.parametrize("step", ["filesystem", "resize", "place"])
 def test_whichever_step_it_is_cancelled_in_nothing_is_left(served: Door, here: Place, step: str) -> None:
     source = here.disk(128 * MIB)
