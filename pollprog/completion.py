@@ -27,6 +27,10 @@ _pollprog_total() {
 
 _pollprog_pids() {
   local process
+  case $1 in
+    btrfs:*) compgen -P btrfs: -d -- "${1#*:}" ;;
+    *) compgen -W "RESOURCES" -- "$1" ;;
+  esac
   for process in /proc/"$1"*; do  # ours, and no thread of the kernel
     [[ ${process##*/} == *[!0-9]* || ! -O $process || ! -e $process/exe ]] || echo "${process##*/}"
   done
@@ -105,6 +109,8 @@ def completion(shell: str) -> str:
         return f"{shtab.complete(parser(), shell=shell)}\n"
     paths = [name for name, pattern in tools.ARGUMENTS.items() if pattern == ":.+"]
     names = [f"{name}:" if name in paths else name for name in sorted(tools.PROBES)]
+    named = sorted({*tools.PROBES, *tools.RESOURCES})
     words = WORDS.replace("PATHS", " | ".join(f"{name}:*" for name in paths))
-    words = words.replace("NAMES", " ".join(names)).replace("PROBES", " ".join(sorted(tools.PROBES)))
+    words = words.replace("NAMES", " ".join(names)).replace("PROBES", " ".join(named))
+    words = words.replace("RESOURCES", " ".join(f"{name}:" for name in sorted(tools.RESOURCES)))
     return f"{shtab.complete(parser(), shell=shell, preamble=words)}\n{WHOLE}"

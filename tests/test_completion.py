@@ -9,7 +9,7 @@ import pytest
 from daemons import serving
 from terminals import ENVIRONMENT, Terminal, pollprog
 
-from pollprog.tools import OURS, PROBES
+from pollprog.tools import OURS, PROBES, RESOURCES
 
 pytestmark = pytest.mark.tool("bash")
 
@@ -81,15 +81,23 @@ def listed(line: str, word: str = "", **environment: str) -> set[str]:
 
 def test_every_probe_is_offered():
     assert listed("pollprog run --probe ") == {"evidence", "fdinfo", "filesize:", "procio", "treesize:", *OURS}
-    assert listed("pollprog probes ") == set(PROBES)
+    assert listed("pollprog probes ") == {*PROBES, *RESOURCES}
 
 
 def test_processes_that_can_be_watched_are_offered():
     offered = listed("pollprog attach ")
     assert str(os.getpid()) in offered
-    assert all(pid.isdigit() for pid in offered)
+    assert all(pid.isdigit() for pid in offered - {f"{kind}:" for kind in RESOURCES})
     assert "2" not in offered or os.path.exists("/proc/2/exe")
     assert str(os.getpid()) in listed("pollprog attach 4711 ", str(os.getpid())[:-1])
+
+
+def test_work_without_a_process_is_offered(folder):
+    assert {f"{kind}:" for kind in RESOURCES} <= listed("pollprog attach ")
+    assert listed("pollprog attach ", "pg") == {"pg:"}
+    assert listed("pollprog attach ", "pv") == {"pvmove:"}
+    (folder / "a mount").mkdir()
+    assert any("mount" in word for word in listed("pollprog attach ", f"btrfs:{folder}/a"))
 
 
 def test_options_and_their_choices_are_offered():

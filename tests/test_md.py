@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -263,15 +265,16 @@ def test_an_array_at_rest_is_not_watched(kernel: Kernel, action: str) -> None:
 # --- as it is typed
 
 
-def attach(kernel: Kernel, *words: str, **options: Any) -> Any:
-    """Attach to what this kernel has, until it has all ended."""
+def attach(kernel: Kernel, *words: str, ends: int = 0, **options: Any) -> Any:
+    """Attach to what this kernel has, until it has all ended; with the array, the process `ends`."""
     text = (
-        "import functools, sys\nfrom pollprog.probes import md\n"
+        "import functools, os\nfrom pollprog.probes import md\n"
         f"md.Md.open = functools.partialmethod(md.Md.open, **{kernel.places!r})\n"
         "class Ends(md.Array):\n"
         "    def sample(self):\n"
         "        self.looks = getattr(self, 'looks', 0) + 1\n"
         "        if self.looks == 20:\n"
+        f"            {ends} and os.kill({ends}, 15)\n"
         "            open(self._files + '/sync_action', 'w').write('idle')\n"
         "        return super().sample()\n"
         "md.Array = Ends\n"
@@ -299,6 +302,20 @@ def test_attach_has_another_exit_status_where_the_end_is_not_known(kernel: Kerne
     assert done.returncode == 123
     assert "there is no array md2; cat /proc/mdstat lists them\n" in done.stderr
     assert "md1: ended, exit status unknown" in done.stderr
+
+
+def test_a_process_and_an_array_are_shown_side_by_side(kernel: Kernel) -> None:
+    kernel.says(resync_start="none")
+    with subprocess.Popen(["sleep", "1000"]) as sleeper:
+        try:
+            done = attach(kernel, "--progress-fd", "1", "md:md1", str(sleeper.pid), ends=sleeper.pid)
+        finally:
+            sleeper.kill()
+    jobs = {line["job"]: line["state"] for line in map(json.loads, done.stdout.splitlines())}
+    assert jobs == {"md-md1": "succeeded", f"sleep-{sleeper.pid}": "failed"}
+    assert done.returncode == 128 + signal.SIGTERM
+    assert f"sleep {sleeper.pid}: killed by SIGTERM" in done.stderr
+    assert "md1: done" in done.stderr
 
 
 @pytest.mark.parametrize(

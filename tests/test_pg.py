@@ -327,11 +327,11 @@ def test_what_cannot_be_watched_is_told_in_a_line(server: Postgres) -> None:
 
 @needs_postgres
 def test_a_daemon_watches_it_too(server: Postgres, tmp_path: Path) -> None:
-    with door(tmp_path) as served, server.doing(INDEX, INDEXES) as pid:
-        line = served.line()
-        line.send("Observe", resource=f"pg:{server.dsn}", job="index")
-        line.until(state="running")
+    with (
+        door(tmp_path) as served,
+        server.doing(INDEX, INDEXES) as pid,
+        attached("--connect", f"unix:{served.path}", f"pg:{server.dsn}") as (process, lines),
+    ):
         server.cancel(pid)
-        assert line.replies()[-1].error is None
-        job = served.wait("index")
-    assert (job["state"], job["result"]) == ("lost", {})
+        assert process.wait(PATIENCE) == 123
+    assert {(line["source"], line["total"]) for line in lines if line["current"]} == {("pg", 1000 * 8192)}
