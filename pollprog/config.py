@@ -86,6 +86,8 @@ class Configured(Struct, frozen=True, forbid_unknown_fields=True):
     """Where it runs; else in the caller's, or in /."""
     environment: dict[str, str] = {}
     """Variables beside those that it would have."""
+    prepare: bool = True
+    """Whether a plugin may add an option to it by which it says how far it is."""
     probe: str | None = None
     """As after ``--probe``; placeholders as in `argv`."""
     total: str | None = None

@@ -59,6 +59,7 @@ def declared(name: str, table: Configured, file: Configuration) -> Operation:
             directory=table.directory,
             environment={**work.environment, **table.environment},
             probe=probe_of(table.probe, values),
+            prepare=table.prepare,
             total=total_of(table.total, values),
         )
         return Ran(printed)

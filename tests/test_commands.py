@@ -350,6 +350,17 @@ def test_what_rsync_cannot_do_is_told_by_name(served: Door, tree: Path, tmp_path
     assert "No such file or directory" in told.parameters["message"]
 
 
+@pytest.mark.tool("rsync")
+@pytest.mark.tool("mount")
+def test_where_there_is_no_room_for_a_directory_what_has_been_copied_stays(
+    served: Door, here: Place, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path, 4 * MIB) as disk:
+        told = refused(served, "Rsync", source=here.many(8 * MIB), destination=str(disk / "copy"))
+        assert (told.name, told.parameters["path"]) == ("NoSpace", str(disk / "copy"))
+        assert 2 <= len(os.listdir(disk / "copy")) <= 4
+
+
 # --- compressed files
 
 

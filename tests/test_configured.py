@@ -303,3 +303,14 @@ def test_its_probe_and_its_total_are_what_the_caller_chose(tmp_path: Path) -> No
         told = [reply["status"] for reply in statuses if "total" in reply["status"]]
         assert {status["total"] for status in told} == {1_000_000}
         assert {status["source"].partition(":")[0] for status in told} == {"filesize"}
+
+
+def test_nothing_is_added_to_a_command_that_is_not_to_be_prepared(tmp_path: Path) -> None:
+    program = tmp_path / "e2fsck"
+    program.write_text("#!/bin/sh\necho $*\n")
+    program.chmod(0o755)
+    table = f'argv = ["{program}", "image"]'
+    with serving(tmp_path, f"[operations.With]\n{table}\n[operations.Without]\n{table}\nprepare = false\n") as served:
+        assert served.call("Without")["result"]["output"] == "image\n"
+        with_ = served.call("With")["result"]["output"].split()
+        assert (with_[0], with_[2]) == ("-C", "image")

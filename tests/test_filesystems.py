@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -222,6 +223,18 @@ def test_on_a_full_disk_nothing_is_left(served: Door, tmp_path: Path) -> None:
         told = refused(served, "MakeFilesystem", device=str(disk / "new"), kind="ext2", size=64 << 30)
         assert (told.name, told.parameters["path"]) == ("NoSpace", str(disk / "new"))
         assert list(disk.iterdir()) == []
+
+
+@pytest.mark.tool("mount")
+def test_a_file_system_that_cannot_grow_for_want_of_room_says_so_and_stays(served: Door, tmp_path: Path) -> None:
+    with small_disk(tmp_path, 2 * MIB) as disk:
+        path = str(disk / "image")
+        served.call("MakeFilesystem", device=path, size=64 * MIB, block_size=4096)
+        with suppress(OSError):
+            (disk / "filler").write_bytes(bytes(4 * MIB))
+        told = refused(served, "ResizeFilesystem", device=path, size=64 << 30)
+        assert (told.name, told.parameters["path"]) == ("NoSpace", path)
+        assert sorted(os.listdir(disk)) == ["filler", "image"]
 
 
 def test_a_superblock_is_read_as_it_is_and_nothing_else_is_one(here: Place, image: str) -> None:
