@@ -45,6 +45,7 @@ OURS = {
     "dpkg": "dpkg",
     "e2fsck": "e2fsck fsck.ext2 fsck.ext3 fsck.ext4",
     "ffmpeg": "ffmpeg",
+    "git": "git",
     "gpg": "gpg gpg2",
     "nbdcopy": "nbdcopy",
     "rsync": "rsync",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from terminals import Terminal
 from tool_runs import PLACES, gets, told, told_of_a_running_one
 from web import web
 
@@ -166,10 +164,13 @@ def test_the_users_own_configuration_wins(line: str, *, added: bool, tmp_path: P
     assert TOOL.prepare(Command(["curl", "-q", "a"])).status is not None
 
 
-def test_a_program_that_does_not_know_it_is_not_given_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tool_module, "can_hear", lambda *_: False)
-    command = Command(["/bin/true", "a"])
-    assert TOOL.prepare(command) is command
+def test_a_program_that_does_not_know_it_is_not_given_it_but_heard_if_it_speaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tool_module, "listening", lambda command, _: command.with_words(["heard"]))
+    assert TOOL.prepare(Command(["/bin/true", "a"])).argv == ("heard",)
+    silent = Command(["/bin/true", "-s", "a"])
+    assert TOOL.prepare(silent) is silent
 
 
 # --- the real one
@@ -210,16 +211,7 @@ def test_it_is_told_to_the_byte_in_a_terminal_though_it_is_silent_and_goes_on_wh
     address: str, tmp_path: Path
 ) -> None:
     (tmp_path / "part").write_bytes(bytes(4_000_000))
-    terminal = Terminal()
-    url = f"{address}/moved/slow/5000000/a"
-    words = f"pollprog run --interval 0.1 --progress-fd 3 curl -sL -C - -o part {url} 3>lines"
-    try:
-        terminal.run("sh", "-c", f"cd {tmp_path}; {words}")
-        assert terminal.wait_end() == 0
-    finally:
-        terminal.close()
-    lines = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()][:-1]
-    said = [line for line in lines if line["source"] == "curl"]
+    said = told(f"curl -sL -C - -o part {address}/moved/slow/5000000/a", tmp_path, "curl", terminal=True)[:-1]
     assert len(said) >= 2
     assert {(line["total"], line["bound"]) for line in said} == {(5_000_000, "exact")}
     assert all(4_000_000 <= old["current"] <= new["current"] for old, new in pairwise(said))

@@ -92,10 +92,11 @@ def test_of_what_is_unpacked_the_length_is_no_total() -> None:
 
 
 def test_it_is_heard_where_it_says_something(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tool_module, "can_hear", lambda *_: True)
+    monkeypatch.setattr(tool_module, "listening", lambda command, stream: command.with_words(["heard", str(stream)]))
     for words in (["-q"], ["-b"], ["-nvo", "log"], ["--output-file=log"], ["--quiet", "--show-progress"]):
         command = Command(["wget", *words, "a"])
         assert TOOL.prepare(command) is command
+    assert TOOL.prepare(Command(["wget", "a"])).argv == ("heard", "2")
 
 
 @pytest.mark.parametrize("words", [["-o", "dir/log"], ["-olog"], ["--append-output=log"], ["-a", "log"]])
@@ -133,6 +134,14 @@ def test_it_is_told_to_the_byte_and_where_it_goes_on_what_is_there_counts(addres
     assert len(lines) >= 3
     assert {(line["total"], line["bound"], line["phase"]) for line in lines[:-1]} == {(5_000_000, "exact", "part")}
     assert all(4_000_000 <= old["current"] <= new["current"] for old, new in pairwise(lines[:-1]))
+
+
+@pytest.mark.tool("wget")
+def test_in_a_terminal_it_is_told_too_and_prints_what_it_prints_without_us(address: str, tmp_path: Path) -> None:
+    gets(f"wget -nv -O body {address}/3000/a", "", tmp_path, blurred=TIMES, terminal=True)
+    lines = told(f"wget -O body {address}/slow/5000000/a", tmp_path, "wget", terminal=True)
+    assert len(lines) >= 3
+    assert {line["total"] for line in lines[:-1]} == {5_000_000}
 
 
 @pytest.mark.tool("wget")

@@ -78,11 +78,10 @@ def files(folder: Path) -> list[bytes]:
     return [path.read_bytes() if (path := folder / name).exists() else b"" for name in ("out", "err")]
 
 
-def told(command: str, folder: Path, source: str) -> list[dict[str, Any]]:
+def told(command: str, folder: Path, source: str, *, terminal: bool = False) -> list[dict[str, Any]]:
     """The statuses of one source, and behind them the last of all, while the command runs to its good end."""
     script = f"cd {shlex.quote(str(folder))}; pollprog run --interval 0.1 --progress-fd 3 {command} 3>lines"
-    words = ["bash", "-c", script]
-    subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env=ENVIRONMENT, timeout=PATIENCE, check=True)
+    said(script, terminal=terminal)
     lines = [json.loads(line) for line in (folder / "lines").read_text().splitlines()]
     assert lines[-1]["state"] == "succeeded"
     assert all(line["fraction"] is None or line["fraction"] < 1 for line in lines[:-1])

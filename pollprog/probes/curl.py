@@ -1,9 +1,8 @@
 """``curl``: what it has written of what the server says there is (``Content-Length``), which it is made to note on a descriptor (``-D``).
 
 The descriptor is added by ``run``, in a terminal and with ``-s`` too, unless the headers are wanted elsewhere, by an option or by
-curl's configuration, or several transfers run side by side. Else, and for other protocols than HTTP, it is the meter that curl
-prints, or its bar (``-#``), where that goes to a pipe or a file. Without a length the meter says 100 % all the time: that is not
-believed, and evidence tells how much has come.
+curl's configuration, or several transfers run side by side. Then, and where they say nothing, it is the meter that curl prints, or
+its bar (``-#``). Without a length the meter says 100 % all the time: that is not believed, and evidence tells how much has come.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 
-from pollprog.probes.program import Program, Whole, can_hear, has_option, holds
+from pollprog.probes.program import Program, Whole, can_hear, has_option, holds, listening
 from pollprog.surroundings import here
 
 TYPE_CHECKING = False
@@ -37,26 +36,25 @@ class Curl(Program):
     name = "curl"
     launched = (
         "by what it has written of the length in the headers, which it is made to note on a descriptor (`-D`); else by its meter "
-        "or `-#`, where that goes to a pipe or a file; else by evidence"
+        "or `-#`; else by evidence"
     )
     attached = "by its meter or `-#`, where that goes to a file (`2>log`); else by evidence: what it has written"
     totals = "`Content-Length`, with `-C` `Content-Range`; that of the meter is rounded to three figures"
     wrong = (
-        "No total where the server says no length, with `-Z`, and in a terminal none with `--compressed`, `-i` or `-T`. "
-        "Several transfers are a phase each."
+        "No total where the server says no length, and with `-Z`; in a terminal none with `--compressed`, and of other protocols than "
+        "HTTP. Several transfers are a phase each."
     )
 
     def prepare(self, command: Command) -> Command:
         """The same, with a descriptor for the headers; and its meter is heard, if there is one."""
-        if not has_option(command.argv, "s", ("--silent", "--no-progress-meter")) and can_hear(2):
+        argv = command.argv
+        speaks = not has_option(argv, "s", ("--silent", "--no-progress-meter"))
+        place = 2 if argv[1:2] in (("-q",), ("--disable",)) else 1  # where it is known in the first place only
+        ours = place == 2 or not (has_option(argv[:2], "q") or configured())
+        if not ours or has_option(argv, "DKIiTZ:hMV", ELSEWHERE) or not holds(command, b"dump-header"):
+            return listening(command, 2) if speaks else command
+        if speaks and can_hear(2):  # it may be another protocol; a terminal is left alone
             command = command.claiming(2, Whole())
-        if has_option(command.argv, "DKIiTZ:hMV", ELSEWHERE) or not holds(command, b"dump-header"):
-            return command
-        place = 1
-        if command.argv[1:2] in (("-q",), ("--disable",)):  # which curl knows in the first place only
-            place = 2
-        elif has_option(command.argv[:2], "q") or configured():
-            return command
         return command.with_status(lambda argv, number: (*argv[:place], "-D", f"/proc/self/fd/{number}", *argv[place:]))
 
     def probe(self, target: Target) -> Probe:

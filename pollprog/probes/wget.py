@@ -1,12 +1,12 @@
 """``wget``: what it has written of the ``Length`` that it prints; where its messages are translated, or it writes to a pipe, its percentage.
 
-It is heard if its standard error is a stream of its own (``2>log``) and no terminal, and in the log that it keeps (``-o``, ``-b``,
-``2>log``), from the first look on. With ``-q`` it says nothing, and evidence tells how much has come.
+It is heard wherever it prints, and read in the log that it keeps (``-o``, ``-b``, ``2>log``), from the first look on. With ``-q`` it says
+nothing, and evidence tells how much has come.
 """
 
 from __future__ import annotations
 
-from pollprog.probes.program import Program, Whole, can_hear, has_option
+from pollprog.probes.program import Program, has_option, listening
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,10 +20,7 @@ class Wget(Program):
     """Knows wget."""
 
     name = "wget"
-    launched = (
-        "by what it has written of the length that it prints, or by its percentage, where its standard error is heard; "
-        "else, and with `-q`, by evidence"
-    )
+    launched = "by what it has written of the length that it prints, or by its percentage; with `-q` by evidence"
     attached = (
         "by the percentage that it writes into its log (`2>log`, `-o`, `-b`); else by evidence: what it has written"
     )
@@ -34,9 +31,9 @@ class Wget(Program):
 
     def prepare(self, command: Command) -> Command:
         """The same command; what it says is heard, if it says anything."""
-        if has_option(command.argv, "qob", ("--quiet", "--output-file", "--background")) or not can_hear(2):
+        if has_option(command.argv, "qob", ("--quiet", "--output-file", "--background")):
             return command
-        return command.claiming(2, Whole())
+        return listening(command, 2)
 
     def probe(self, target: Target) -> Probe:
         """By its words and its file."""

@@ -1,0 +1,121 @@
+"""``git``: the progress that it prints, in a terminal, or with ``--progress`` into a pipe or a file: its phases under one fraction.
+
+Nothing is added. Without ``--progress`` git shows nothing in a pipe or a file, and asks the other side for nothing: what that would add
+to the output can't be told from what it says otherwise, so it could not be taken out again. Then evidence tells how much has come.
+What may open an editor is not heard in a terminal (``merge``, ``rebase -i``; ``pull`` but with ``--ff-only``, ``--no-edit``, ``--rebase``).
+Titles in another language than English say nothing.
+"""
+
+from __future__ import annotations
+
+from pollprog.probes.program import Program, has_option, listening
+from pollprog.surroundings import here
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pollprog.launch import Command
+    from pollprog.probes import Probe, Target
+
+__all__ = ["TOOL", "subcommand"]
+
+FETCHING = {
+    "counting objects": 2,
+    "compressing objects": 5,
+    "receiving objects": 75,
+    "resolving deltas": 13,
+    "updating files": 5,
+}
+PACKING = {"counting objects": 5, "compressing objects": 60, "writing objects": 35}
+FILES = {"updating files": 1}
+PHASES: Mapping[str, Mapping[str, int]] = {
+    "clone": FETCHING,
+    "fetch": FETCHING,
+    "pull": FETCHING,
+    "push": {"counting objects": 3, "compressing objects": 12, "writing objects": 75, "resolving deltas": 10},
+    "repack": PACKING,
+    "gc": PACKING,
+    "maintenance": PACKING,
+    "fsck": {"checking object directories": 10, "checking objects": 90},
+    "checkout": FILES,
+    "switch": FILES,
+    "restore": FILES,
+    "reset": FILES,
+    "merge": FILES,
+    "rebase": {"rebasing": 1},
+    "submodule": FETCHING,
+}
+"""What is known of which command, and the share of each phase in the time."""
+VALUED = ("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--super-prefix", "--config-env", "--list-cmds")
+SEVERAL = ("--all", "--multiple", "--recurse-submodules", "--recursive", "-m")
+"""With one of these it all happens more than once."""
+
+
+class Git(Program):
+    """Knows git with those of its commands that take long."""
+
+    name = "git"
+    launched = "by the progress that it prints, in a terminal, or with `--progress` into a pipe or a file; else by evidence: what it writes"
+    attached = "by its progress, where it goes into a file (`--progress 2>log`); else by evidence: what it writes"
+    totals = "its own counts of objects and files, in English; the weights of the phases are ours"
+    wrong = (
+        "Without `--progress` it prints nothing into a pipe or a file: then how much has come is told, and no total. With submodules or "
+        "several remotes each phase begins anew."
+    )
+
+    def recognise(self, command: Command) -> bool:
+        """By its command, too: what it starts itself is not looked at."""
+        return super().recognise(command) and subcommand(command.argv) in PHASES
+
+    def prepare(self, command: Command) -> Command:
+        """The same command; what it says is heard, if it says anything."""
+        if here().is_terminal(2):
+            return command if edits(command.argv) else listening(command, 2)
+        return listening(command, 2) if {"--progress", "rebase"} & set(command.argv) else command
+
+    def probe(self, target: Target) -> Probe:
+        """By its records, with the weights that fit its command."""
+        from pollprog.probes.logged import Logged
+        from pollprog.probes.records import Records, Rule
+        from pollprog.status import Unit
+
+        argv = target.process.argv()
+        plan = PHASES.get(subcommand(argv), FETCHING)
+        titles = b"|".join(title.capitalize().encode() for title in plan if title != "rebasing")
+        count = rb"\((?P<current>[0-9]{1,18})/(?P<total>[0-9]{1,18})\)(?:, .*)?"
+        rules = (
+            [Rule(rb"(?:remote: )?(?P<phase>" + titles + rb"): +[0-9]{1,3}% " + count, Unit.ITEMS)] if titles else []
+        )
+        if "rebasing" in plan:
+            rules.append(
+                Rule(rb"Rebasing \((?P<current>[0-9]{1,9})/(?P<total>[0-9]{1,9})\)", Unit.ITEMS, phase="rebasing")
+            )
+        once = subcommand(argv) != "submodule" and not set(SEVERAL) & set(argv)
+        weights = plan if once and len(plan) > 1 else None
+        names = {title.capitalize(): title for title in plan}
+        return Logged(target, Records(target, rules, source="git", streams=(2,), weights=weights, names=names), (2,))
+
+
+def subcommand(argv: Sequence[str]) -> str:
+    """Which of git's commands these words are for; '' for none."""
+    words = iter(argv[1:])
+    for word in words:
+        if not word.startswith("-"):
+            return word
+        if word in VALUED:
+            next(words, "")
+    return ""
+
+
+def edits(argv: Sequence[str]) -> bool:
+    """Whether it may open an editor, or ask something: that is for a terminal of its own."""
+    name = subcommand(argv)
+    if name == "pull":
+        return not has_option(argv, "r", ("--ff-only", "--no-edit", "--rebase"))
+    if name == "rebase":
+        return has_option(argv, "i", ("--interactive", "--continue", "--skip", "--edit-todo", "--exec", "--autosquash"))
+    return name == "merge" or has_option(argv, "pi", ("--patch", "--interactive"))
+
+
+TOOL = Git()

@@ -1,0 +1,2 @@
+# in a terminal, LC_ALL=C
+git gc

@@ -1,0 +1,2 @@
+# LC_ALL=C; as git repack has it done
+git repack
