@@ -11,7 +11,8 @@ from doors import is_alive
 
 from pollprog.errors import ProcessError
 from pollprog.probes import asked as module
-from pollprog.probes.asked import Answer, Asked, found_program
+from pollprog.probes.asked import LOST, Answer, Asked, AskedWork, Said, found_program
+from pollprog.status import Sample
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,6 +87,22 @@ def test_of_an_endless_answer_the_beginning_is_read() -> None:
     asked = shell("head -c 3000000 /dev/zero")
     assert len(asked.first().output) == module.LARGEST
     asked.close()
+
+
+def test_one_answer_that_is_none_ends_nothing_and_three_in_a_row_do(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "GAP", 0)
+    well = Said(Sample(1, 2))
+    answers = iter([well, None, None, well, None, Said(), None, None, None])
+    heard: list[Sample] = []
+    work = AskedWork("this", "that", ["sh", "-c", "echo out of order >&2; exit 1"], lambda _: next(answers))
+    assert work.under_way()
+    wait_until(lambda: heard.extend(filter(None, [work.sample()])) or work.outcome)
+    work.close()
+    assert (heard, work.outcome) == ([Sample(1, 2)], LOST)
+    assert next(answers, "all") == "all"
+    assert caplog.messages == ["this: out of order"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from terminals import ENVIRONMENT, PATIENCE, pollprog, started
 
 from pollprog.errors import ProcessError, UsageError
 from pollprog.probes import asked
-from pollprog.probes.btrfs import LOST, RESOURCE, Said, parse_balance, parse_scrub
+from pollprog.probes.asked import LOST, Answer, Said
+from pollprog.probes.btrfs import RESOURCE, parse_balance, parse_scrub
 from pollprog.status import Bound, Outcome, Sample, State, Unit
 
 if TYPE_CHECKING:
@@ -29,18 +30,24 @@ DONE, WHOLE = 125435904, 401231872
 WRONG = b"Error summary:    csum=8\n  Corrected:      %d\n  Uncorrectable:  %d\n  Unverified:     0\n"
 
 
+def answer(output: bytes, code: int = 0) -> Answer:
+    return Answer(code, output, "")
+
+
 # --- what the program says
 
 
 def test_a_scrub_that_runs_says_how_much_it_has_read() -> None:
-    assert parse_scrub(RUNNING) == Said(Sample(DONE, WHOLE, source="btrfs", bound=Bound.ESTIMATE))
-    begun = parse_scrub((DATA / "scrub.begun").read_bytes())
+    assert parse_scrub(answer(RUNNING)) == Said(Sample(DONE, WHOLE, source="btrfs", bound=Bound.ESTIMATE))
+    begun = parse_scrub(answer((DATA / "scrub.begun").read_bytes()))
     assert begun == Said(Sample(0, WHOLE, source="btrfs", bound=Bound.ESTIMATE))
-    assert parse_scrub((DATA / "scrub.none").read_bytes()) == Said()
+    assert parse_scrub(answer((DATA / "scrub.none").read_bytes())) == Said(outcome=LOST)
+    assert parse_scrub(answer(RUNNING, -9)) is None
 
 
 def test_more_than_there_is_has_no_total() -> None:
-    said = parse_scrub(RUNNING.replace(b"125435904", b"401231873"))
+    said = parse_scrub(answer(RUNNING.replace(b"125435904", b"401231873")))
+    assert said is not None
     assert said.sample is not None
     assert said.sample.total is None
 
@@ -57,7 +64,7 @@ def test_more_than_there_is_has_no_total() -> None:
     ],
 )
 def test_how_a_scrub_ended_is_told(old: bytes, new: bytes, outcome: Outcome) -> None:
-    assert parse_scrub(FINISHED.replace(old, new, 1)) == Said(outcome=outcome)
+    assert parse_scrub(answer(FINISHED.replace(old, new, 1))) == Said(outcome=outcome)
 
 
 @pytest.mark.parametrize(
@@ -67,35 +74,43 @@ def test_how_a_scrub_ended_is_told(old: bytes, new: bytes, outcome: Outcome) -> 
         b"scrub status for 804f\n\tscrub started at Thu Nov 26, running for 00:00:05\n\ttotal bytes scrubbed: 1.2GiB\n",
         RUNNING.replace(b"Status:  ", b"Zustand: "),
         RUNNING.replace(b"running", b"l\xe4uft"),
+        RUNNING.replace(b"running", b"delayed"),
         b"\xff\x00\n" * 10,
     ],
 )
 def test_what_is_no_status_of_a_scrub_says_nothing(data: bytes) -> None:
-    assert parse_scrub(data) == Said()
+    assert parse_scrub(answer(data)) is None
 
 
 def test_what_is_cut_says_less() -> None:
     for end in range(len(RUNNING)):
-        said = parse_scrub(RUNNING[:end])
-        assert said.outcome is None
-        assert said.sample is None or (said.sample.current, said.sample.total) in {(0, None), (0, WHOLE), (DONE, WHOLE)}
+        said = parse_scrub(answer(RUNNING[:end]))
+        if said is not None:
+            assert said.sample is not None
+            assert (said.sample.current, said.sample.total) in {(0, None), (0, WHOLE), (DONE, WHOLE)}
 
 
 def test_a_balance_counts_chunks() -> None:
-    assert parse_balance(BALANCE) == Said(Sample(1, 6, Unit.ITEMS, "", "btrfs", Bound.ESTIMATE))
-    paused = parse_balance(BALANCE.replace(b"running", b"paused"))
+    assert parse_balance(answer(BALANCE)) == Said(Sample(1, 6, Unit.ITEMS, "", "btrfs", Bound.ESTIMATE))
+    paused = parse_balance(answer(BALANCE.replace(b"running", b"paused")))
     assert paused == Said(Sample(1, 6, Unit.ITEMS, "paused", "btrfs", Bound.ESTIMATE))
-    assert parse_balance(BALANCE.replace(b"running", b"running, pause requested")) == parse_balance(BALANCE)
-    more = parse_balance(BALANCE.replace(b"1 out", b"7 out"))
+    assert parse_balance(answer(BALANCE.replace(b"running", b"running, pause requested"))) == parse_balance(
+        answer(BALANCE)
+    )
+    more = parse_balance(answer(BALANCE.replace(b"1 out", b"7 out")))
+    assert more is not None
     assert more.sample is not None
     assert (more.sample.current, more.sample.total) == (7, None)
 
 
 @pytest.mark.parametrize("end", range(len(BALANCE)))
 def test_what_is_no_status_of_a_balance_says_nothing(end: int) -> None:
-    assert parse_balance(BALANCE[:end]) in (Said(), parse_balance(BALANCE))
-    assert parse_balance((DATA / "balance.none").read_bytes()[:end]) == Said()
-    assert parse_balance(BALANCE[:end].replace(b"chunks", b"Bl\xf6cke")) == Said()
+    whole, none = parse_balance(answer(BALANCE)), (DATA / "balance.none").read_bytes()
+    assert parse_balance(answer(BALANCE[:end])) in (None, whole)
+    assert parse_balance(answer(none[: min(end, len(none) - 1)])) is None
+    assert parse_balance(answer(none)) == Said(outcome=LOST)
+    assert parse_balance(answer(BALANCE, 2)) is None
+    assert parse_balance(answer(BALANCE[:end].replace(b"chunks", b"Bl\xf6cke"))) is None
 
 
 # --- a program that says so
@@ -140,6 +155,9 @@ def test_what_is_at_rest_or_cannot_be_asked_is_told_in_a_line(program: Path) -> 
         RESOURCE.open("")
     (program / "scrub").write_bytes(FINISHED)
     with pytest.raises(ProcessError, match="btrfs:/mnt/x: nothing is under way there"):
+        RESOURCE.open("/mnt/x")
+    (program / "scrub").write_bytes(b"scrub status for 804f\n\ttotal bytes scrubbed: 1.2GiB\n")
+    with pytest.raises(ProcessError, match="its answer is not understood, with exit status 0"):
         RESOURCE.open("/mnt/x")
     (program / "scrub").write_bytes(RUNNING)
     (program / "balance").unlink()

@@ -6,6 +6,7 @@ again; it was started by us for this alone. It has no terminal to ask anything o
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -15,11 +16,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pollprog.errors import ProcessError
 from pollprog.probes.resource import PATIENCE
+from pollprog.status import Outcome, Sample, State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Answer", "Asked", "found_program", "start"]
+__all__ = ["LOST", "Answer", "Asked", "AskedWork", "Said", "found_program", "start"]
+
+log = logging.getLogger("pollprog")
 
 GAP = 1.0
 """Seconds from one question to the next."""
@@ -29,6 +33,9 @@ SBIN = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
 """Where root's programs are, which many have not in their PATH."""
 DYING = 1.0
 """Seconds for which one that was killed is waited for."""
+MISSES = 3
+"""Answers in a row that are none, after which nobody knows any more how far the work is: one alone may come of a lock or a full memory."""
+LOST = Outcome(State.LOST)
 
 
 class Answer(NamedTuple):
@@ -127,6 +134,52 @@ class Asked:
             if file >= 0:
                 os.close(file)
         self._output = self._errors = -1
+
+
+class Said(NamedTuple):
+    """What an answer says of the work: how far it is; or that it is over, and how that was. Neither: nothing new."""
+
+    sample: Sample | None = None
+    outcome: Outcome | None = None
+
+
+class AskedWork:
+    """A resource that a command is asked about. `parse`: what its answer says; None for what is no answer."""
+
+    def __init__(self, name: str, job: str, words: Sequence[str], parse: Callable[[Answer], Said | None]) -> None:
+        self.name = name
+        self.job = job
+        self.outcome: Outcome | None = None
+        self._asked = Asked(words)
+        self._parse = parse
+        self._misses = 0
+
+    def under_way(self) -> bool:
+        """Whether there is anything to watch. ProcessError if that cannot be told."""
+        answer = self._asked.first()
+        said = self._parse(answer)
+        if said is None:
+            raise ProcessError(answer.complaint())
+        return said.sample is not None
+
+    def sample(self) -> Sample | None:
+        """How far it is, if there is a new answer."""
+        answer = self._asked.look()
+        if answer is None:
+            return None
+        said = self._parse(answer)
+        if said is not None:
+            self._misses, self.outcome = 0, said.outcome
+            return said.sample
+        self._misses += 1
+        if self._misses == MISSES:
+            log.warning("%s: %s", self.name, answer.complaint())
+            self.outcome = LOST
+        return None
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._asked.close()
 
 
 def read(file: int) -> bytes:

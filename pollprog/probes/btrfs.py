@@ -10,48 +10,37 @@ stands still.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pollprog.errors import ProcessError, UsageError
-from pollprog.probes.asked import Asked, found_program
+from pollprog.probes.asked import LOST, AskedWork, Said, found_program
 from pollprog.probes.resource import Kind
 from pollprog.status import Bound, Outcome, Sample, State, Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from pollprog.probes.asked import Answer
     from pollprog.probes.resource import Resource
 
-    Parse = Callable[[bytes], "Said"]
-
-__all__ = ["RESOURCE", "Work", "parse_balance", "parse_scrub"]
-
-log = logging.getLogger("pollprog")
+__all__ = ["RESOURCE", "parse_balance", "parse_scrub"]
 
 STATUS = re.compile(rb"^Status:[ ]+(running|finished|aborted|interrupted)$", re.MULTILINE)
-BEGINS = re.compile(rb"^\tno stats available$(?s:.*)^Time left:", re.MULTILINE)
-"""A scrub in its first seconds; without the time, there has never been one."""
+NO_STATUS = re.compile(rb"^\tno stats available$", re.MULTILINE)
+BEGUN = re.compile(rb"^Time left:", re.MULTILINE)
+"""With no status, a scrub in its first seconds; without this, there is none."""
 TOTAL = re.compile(rb"^Total to scrub:[ ]+([0-9]{1,18})$", re.MULTILINE)
 SCRUBBED = re.compile(rb"^Bytes scrubbed:[ ]+([0-9]{1,18})(?: .*)?$", re.MULTILINE)
 CLEAN = re.compile(rb"^Error summary:[ ]+no errors found$", re.MULTILINE)
 WRONG = re.compile(rb"^ +Uncorrectable:[ ]+([0-9]{1,18})$", re.MULTILINE)
+NO_BALANCE = re.compile(rb"^No balance found on '.*'$", re.MULTILINE)
 BALANCE = re.compile(rb"^Balance on '.*' is (running|paused)(?:, [a-z]+ requested)?$", re.MULTILINE)
 CHUNKS = re.compile(
     rb"^([0-9]{1,18}) out of about ([0-9]{1,18}) chunks balanced \([0-9]+ considered\), .*$", re.MULTILINE
 )
 UNCORRECTED = 3
-LOST = Outcome(State.LOST)
-
-
-class Said(NamedTuple):
-    """What an answer says: how far the work is, or how it ended. Neither: there is none."""
-
-    sample: Sample | None = None
-    outcome: Outcome | None = None
 
 
 class Btrfs(Kind):
@@ -69,61 +58,22 @@ class Btrfs(Kind):
             raise UsageError("btrfs: names no file system; write where it is mounted, as in btrfs:/mnt")
         path = os.path.abspath(argument)
         program = found_program("btrfs", "btrfs-progs")
-        working: list[Work] = []
-        for name, options, parse in (("scrub", ["--raw"], parse_scrub), ("balance", [], parse_balance)):
-            work = Work(name, path, Asked([program, name, "status", *options, path]), parse)
-            working.append(work)
-            try:
-                if not work.under_way():
+        working: list[AskedWork] = []
+        try:
+            for name, options, parse in (("scrub", ["--raw"], parse_scrub), ("balance", [], parse_balance)):
+                words = [program, name, "status", *options, path]
+                working.append(AskedWork(f"{name} of {path}", f"btrfs-{name}", words, parse))
+                if not working[-1].under_way():
                     working.pop().close()
-            except BaseException:
-                for one in working:
-                    one.close()
-                raise
+        except BaseException as error:
+            for one in working:
+                one.close()
+            if isinstance(error, ProcessError):
+                raise ProcessError(f"btrfs:{argument}: {error}") from error
+            raise
         if not working:
             raise ProcessError(f"btrfs:{argument}: nothing is under way there")
         return working
-
-
-class Work:
-    """A scrub or a balance."""
-
-    def __init__(self, name: str, path: str, asked: Asked, parse: Parse) -> None:
-        self.name = f"{name} of {path}"
-        self.job = f"btrfs-{name}"
-        self.outcome: Outcome | None = None
-        self._path = path
-        self._asked = asked
-        self._parse = parse
-
-    def under_way(self) -> bool:
-        """Whether there is anything to watch. ProcessError if that cannot be told."""
-        answer = self._asked.first()
-        said = self._parse(answer.output)
-        if said.sample is None and said.outcome is None and not is_none(answer):
-            raise ProcessError(f"btrfs:{self._path}: {answer.complaint()}")
-        return said.sample is not None
-
-    def sample(self) -> Sample | None:
-        """How far it is, if there is a new answer."""
-        answer = self._asked.look()
-        if answer is None:
-            return None
-        said = self._parse(answer.output)
-        if said.sample is None:
-            self.outcome = said.outcome or LOST
-            if said.outcome is None and not is_none(answer):
-                log.warning("%s: %s", self.name, answer.complaint())
-        return said.sample
-
-    def close(self) -> None:
-        """Ask no more."""
-        self._asked.close()
-
-
-def is_none(answer: Answer) -> bool:
-    """Whether it says that there is no such work, and not that something is wrong."""
-    return answer.code == 0
 
 
 def whole_lines(data: bytes) -> bytes:
@@ -131,37 +81,43 @@ def whole_lines(data: bytes) -> bytes:
     return data[: data.rfind(b"\n") + 1]
 
 
-def parse_scrub(data: bytes) -> Said:
+def parse_scrub(answer: Answer) -> Said | None:
     """What ``btrfs scrub status --raw`` says."""
-    data = whole_lines(data)
+    data = whole_lines(answer.output)
     status = STATUS.search(data)
-    state = b"running" if status is None and BEGINS.search(data) else status[1] if status else b""
-    if state == b"running":
-        done, total = SCRUBBED.search(data), TOTAL.search(data)
-        current, whole = int(done[1]) if done else 0, int(total[1]) if total else 0
-        return Said(
-            Sample(current, whole if whole and current <= whole else None, source="btrfs", bound=Bound.ESTIMATE)
-        )
-    if state == b"finished":
-        wrong = WRONG.search(data)
-        if CLEAN.search(data) or (wrong and not int(wrong[1])):
-            return Said(outcome=Outcome(State.SUCCEEDED, 0))
-        return Said(outcome=Outcome(State.FAILED, UNCORRECTED) if wrong else LOST)
-    if state:
-        return Said(outcome=Outcome(State.CANCELLED if state == b"aborted" else State.FAILED, 1))
-    return Said()
+    if answer.code or (status is None and not NO_STATUS.search(data)):
+        return None
+    begins = status is None and BEGUN.search(data)
+    match status[1] if status else b"running" if begins else b"":
+        case b"running":
+            done, total = SCRUBBED.search(data), TOTAL.search(data)
+            current, whole = int(done[1]) if done else 0, int(total[1]) if total else 0
+            known = whole if whole and current <= whole else None
+            return Said(Sample(current, known, source="btrfs", bound=Bound.ESTIMATE))
+        case b"finished":
+            wrong = WRONG.search(data)
+            if CLEAN.search(data) or (wrong and not int(wrong[1])):
+                return Said(outcome=Outcome(State.SUCCEEDED, 0))
+            return Said(outcome=Outcome(State.FAILED, UNCORRECTED) if wrong else LOST)
+        case b"aborted":
+            return Said(outcome=Outcome(State.CANCELLED, 1))
+        case b"interrupted":
+            return Said(outcome=Outcome(State.FAILED, 1))
+    return Said(outcome=LOST)
 
 
-def parse_balance(data: bytes) -> Said:
+def parse_balance(answer: Answer) -> Said | None:
     """What ``btrfs balance status`` says."""
-    data = whole_lines(data)
+    data = whole_lines(answer.output)
     found, chunks = BALANCE.search(data), CHUNKS.search(data)
+    if answer.code not in (0, 1):  # 1: there is one
+        return None
     if found is None or chunks is None:
-        return Said()
+        return Said(outcome=LOST) if NO_BALANCE.search(data) else None
     done, total = int(chunks[1]), int(chunks[2])
     phase = "paused" if found[1] == b"paused" else ""
-    whole = total if total and done <= total else None
-    return Said(Sample(done, whole, Unit.ITEMS, phase, "btrfs", Bound.ESTIMATE))
+    known = total if total and done <= total else None
+    return Said(Sample(done, known, Unit.ITEMS, phase, "btrfs", Bound.ESTIMATE))
 
 
 RESOURCE = Btrfs()

@@ -10,24 +10,23 @@ finished or aborted, nobody can tell then.
 from __future__ import annotations
 
 import json
-import logging
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pollprog.errors import ProcessError, UsageError
 from pollprog.phases import WHOLE
-from pollprog.probes.asked import Asked, found_program
+from pollprog.probes.asked import LOST, Asked, AskedWork, Said, found_program
 from pollprog.probes.resource import Kind
 from pollprog.status import Outcome, Sample, State, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pollprog.probes.asked import Answer
     from pollprog.probes.resource import Resource
 
-__all__ = ["RESOURCE", "Volume", "parse_report"]
-
-log = logging.getLogger("pollprog")
+__all__ = ["RESOURCE", "parse_report", "parse_volume"]
 
 NAME = r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,127}"
 ARGUMENT = re.compile(f"({NAME})(?:/({NAME}))?")
@@ -67,7 +66,9 @@ class Pvmove(Kind):
         working = [one for one in wanted if is_under_way(one, volumes[one])]
         if not working:
             raise ProcessError(f"pvmove:{argument}: nothing is under way there")
-        return [Volume(group, one, Asked(words)) for one in working]
+        return [
+            AskedWork(f"{group}/{one}", f"{group}-{one}", words, partial(parse_volume, volume=one)) for one in working
+        ]
 
 
 def is_under_way(name: str, percent: float | None) -> bool:
@@ -75,35 +76,17 @@ def is_under_way(name: str, percent: float | None) -> bool:
     return percent is not None and (percent < 100 or MOVE.fullmatch(name) is not None)
 
 
-class Volume:
-    """One volume in which something is copied."""
-
-    def __init__(self, group: str, name: str, asked: Asked) -> None:
-        self.name = f"{group}/{name}"
-        self.job = f"{group}-{name}"
-        self.outcome: Outcome | None = None
-        self._volume = name
-        self._asked = asked
-
-    def sample(self) -> Sample | None:
-        """How much is copied, if there is a new answer."""
-        answer = self._asked.look()
-        if answer is None:
-            return None
-        volumes = parse_report(answer.output)
-        if volumes is None or answer.code:
-            log.warning("%s: %s", self.name, answer.complaint())
-            self.outcome = Outcome(State.LOST)
-            return None
-        percent = volumes.get(self._volume)
-        if percent is not None and is_under_way(self._volume, percent):
-            return Sample(round(percent * WHOLE / 100), WHOLE, Unit.PARTS, source="lvs")
-        self.outcome = Outcome(State.LOST) if percent is None else Outcome(State.SUCCEEDED, 0)
+def parse_volume(answer: Answer, *, volume: str) -> Said | None:
+    """What an answer says of one volume."""
+    volumes = parse_report(answer.output)
+    if volumes is None or answer.code:
         return None
-
-    def close(self) -> None:
-        """Ask no more."""
-        self._asked.close()
+    percent = volumes.get(volume)
+    if percent is not None and is_under_way(volume, percent):
+        return Said(Sample(round(percent * WHOLE / 100), WHOLE, Unit.PARTS, source="lvs"))
+    if percent is None:
+        return Said() if volume in volumes and MOVE.fullmatch(volume) else Said(outcome=LOST)
+    return Said(outcome=Outcome(State.SUCCEEDED, 0))
 
 
 def parse_report(data: bytes) -> dict[str, float | None] | None:
