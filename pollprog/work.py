@@ -140,7 +140,8 @@ class Work:
 
     async def _in_a_thread(self, function: Callable[[], T], within: trio.CapacityLimiter | None) -> T:
         """What it returns. InternalError if nobody has waited for it."""
-        self._in_thread = trio.CancelScope(shield=True)
+        if not self._in_thread.cancel_called:
+            self._in_thread = trio.CancelScope(shield=True)
         with self._in_thread:
             return await trio.to_thread.run_sync(function, limiter=within, abandon_on_cancel=True)
         raise InternalError("it did not stop when it was told to, and was left behind")

@@ -145,6 +145,17 @@ def test_what_a_command_prints_for_us_is_its_measure_and_not_among_its_last_word
     here.clear()
 
 
+@pytest.mark.tool("dd")
+def test_a_dd_is_asked_and_its_last_report_is_all_that_people_read(served: Door) -> None:
+    words = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1M", "count=60000"]
+    *statuses, reply = served.line().talk("Run", argv=[*words, "iflag=fullblock"])
+    told = [status for one in statuses if (status := one.status)["state"] == "running"]
+    assert any(status["source"] == "dd" for status in told)
+    lines = reply.parameters["result"]["output"].splitlines()
+    assert lines[:2] == ["60000+0 records in", "60000+0 records out"]
+    assert len(lines) == 3
+
+
 @pytest.mark.tool("xz")
 def test_a_command_that_answers_a_signal_is_asked(served: Door, here: Place) -> None:
     *statuses, reply = served.line().talk("Run", argv=["xz", "-9ek", here.dense(8 * MIB)])
