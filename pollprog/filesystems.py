@@ -110,6 +110,7 @@ async def resize_filesystem(
 ) -> Filesystem:
     """Check an ext file system, then make it larger or smaller with resize2fs; an image becomes as long as it. If cancelled, repair it."""
     work = running()
+    size_words(size)
     await work.thread(partial(usable, device))
     plan = steps(check=1, resize=2)
     plan.begin("check")
@@ -160,7 +161,7 @@ async def check(device: Path, *options: str) -> Checked:
 
 async def resize(device: Path, size: int | None, *, made: Path | None = None) -> Filesystem:
     """Run resize2fs, on what has been checked. `made`: what it is a part of, if that is being made and not there yet."""
-    await said_plainly(["resize2fs", str(device), *size_words(size)], made or device)
+    await said_plainly(["resize2fs", "-p", str(device), *size_words(size)], made or device)
     return await running().thread(partial(described, device))
 
 
@@ -177,7 +178,9 @@ def usable(device: Path, *, write: bool = True) -> os.stat_result:
 
 def size_words(size: int | None) -> list[str]:
     """A size as these commands take it."""
-    return [] if size is None else [f"{natural(size, 'size') >> 10}K"]
+    if size is not None and natural(size, "size") < SUPERBLOCK:
+        raise InvalidParameter("size: no file system is so small", parameter="size")  # and 0 would mean all there is
+    return [] if size is None else [f"{size >> 10}K"]
 
 
 def room(device: Path, size: int | None, *, overwrite: bool) -> os.stat_result | None:

@@ -191,9 +191,11 @@ def test_what_cannot_be_done_is_told_by_name_and_nothing_is_left(served: Door, i
             "InvalidParameter",
             {"parameter": "block_size"},
         ),
+        ("MakeFilesystem", {"device": new, "size": 1023}, "InvalidParameter", {"parameter": "size"}),
         ("MakeFilesystem", {"device": new, "size": 8192}, "CommandFailed", {}),
         ("MakeFilesystem", {"device": new, "size": MIB, "label": "x" * 17}, "InvalidParameter", {"parameter": "label"}),
         ("MakeFilesystem", {"device": no, "size": MIB}, "NoSuchFile", {"path": no}),
+        ("ResizeFilesystem", {"device": image, "size": 0}, "InvalidParameter", {"parameter": "size"}),
         ("ResizeFilesystem", {"device": image, "size": -1}, "InvalidParameter", {"parameter": "size"}),
     ]
     for name in ("CheckFilesystem", "MakeFilesystem", "ResizeFilesystem", "ZeroFree"):
