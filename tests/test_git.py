@@ -122,6 +122,8 @@ class Place(Surroundings):
         (["merge", "--progress", "x"], True, False),
         (["checkout", "-p", "x"], False, False),
         (["gc"], False, True),
+        (["submodule", "foreach", "x"], False, False),
+        (["submodule", "update"], False, True),
     ],
 )
 def test_it_is_heard_where_it_says_something_and_opens_no_editor(

@@ -115,6 +115,8 @@ def edits(argv: Sequence[str]) -> bool:
         return not has_option(argv, "r", ("--ff-only", "--no-edit", "--rebase"))
     if name == "rebase":
         return has_option(argv, "i", ("--interactive", "--continue", "--skip", "--edit-todo", "--exec", "--autosquash"))
+    if name == "submodule":
+        return "update" not in argv
     return name == "merge" or has_option(argv, "pi", ("--patch", "--interactive"))
 
 

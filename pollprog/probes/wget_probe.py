@@ -88,7 +88,7 @@ def is_log(target: Target) -> Callable[[str], bool]:
     """Whether the file of this path is the log that this wget keeps."""
     words = target.process.argv()[1:]
     names = {"wget-log"}
-    for word, after in zip(words, (*words[1:], ""), strict=True):
+    for word, after in zip(words, (*words[1:], ""), strict=False):
         option, equals, value = word.partition("=")
         if option in OPTIONS:
             names.add(os.path.basename(value if equals else after))

@@ -1,0 +1,2 @@
+# LC_ALL=C; CMake 3.25
+make
