@@ -7,6 +7,7 @@ and its controlling terminal stay what they are. The pseudoterminal has the sett
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
@@ -16,8 +17,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pollprog.launch import Filter
 
-__all__ = ["Untorn", "Window", "stand_in"]
+__all__ = ["Untorn", "Window", "other_end", "stand_in"]
 
+TIOCGPTPEER = 0x5441
+"""Opens the other end of a pseudoterminal, wherever its name may lead (ioctl_tty(2))."""
 TORN = re.compile(
     rb"(?:\x1b(?:\[[0-?]*[ -/]*|[ -/]+|[PX^_\]][^\x07\x1b]*\x1b?)?|[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z"
 )
@@ -40,6 +43,15 @@ def stand_in(stream: int) -> tuple[int, int]:
         os.close(theirs)
         raise OSError(*error.args) from error
     return ours, theirs
+
+
+def other_end(end: int) -> os.stat_result:
+    """What the command's end is; `end`: ours. OSError."""
+    theirs = fcntl.ioctl(end, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
+    try:
+        return os.fstat(theirs)
+    finally:
+        os.close(theirs)
 
 
 class Window:

@@ -50,14 +50,16 @@ OURS = {
     "make": "make gmake cmake",
     "nbdcopy": "nbdcopy",
     "ninja": "ninja ninja-build samu",
+    "qemu-img": "qemu-img",
     "rsync": "rsync",
     "wget": "wget",
     "xz": "xz unxz xzcat lzma unlzma lzcat",
 }
 """Each tool: the name of its module in `pollprog.probes`, and the programs that it knows."""
-TOOLS = {program: f"pollprog.probes.{name}" for name, programs in OURS.items() for program in programs.split()}
+MODULES = {name: f"pollprog.probes.{name.replace('-', '_')}" for name in OURS}
+TOOLS = {program: MODULES[name] for name, programs in OURS.items() for program in programs.split()}
 """By the name of the program: the module whose ``TOOL`` knows it."""
-PROBES = {name: f"pollprog.probes.{name}" for name in OURS} | {
+PROBES = MODULES | {
     "evidence": "pollprog.probes.evidence",
     "fdinfo": "pollprog.probes.fdinfo",
     "filesize": "pollprog.probes.filesize",

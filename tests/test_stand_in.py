@@ -132,8 +132,8 @@ def test_a_question_is_asked_and_answered(talk: Path, terminal: Terminal) -> Non
 
 SIZES = """
 import os, signal
-signal.signal(signal.SIGWINCH, lambda *_: print(*os.get_terminal_size(1), flush=True))
-print("ready", flush=True)
+signal.signal(signal.SIGWINCH, lambda *_: os.write(1, b"%d %d\\n" % os.get_terminal_size(1)))
+os.write(1, b"ready\\n")
 while True:
     signal.pause()
 """

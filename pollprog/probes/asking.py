@@ -133,9 +133,14 @@ class Asker:
 
 
 def pipe_of(end: int | None) -> tuple[int, int] | None:
-    """Device and inode of the pipe that we hear."""
+    """Device and inode of the pipe that we hear, or of the pseudoterminal."""
     try:
-        info = os.fstat(-1 if end is None else end)
+        if end is not None and os.isatty(end):
+            from pollprog.stand_in import other_end
+
+            info = other_end(end)
+        else:
+            info = os.fstat(-1 if end is None else end)
     except OSError:
         return None
     return info.st_dev, info.st_ino

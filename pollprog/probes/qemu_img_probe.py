@@ -1,0 +1,31 @@
+"""How far a qemu-img is: what it answers when it is asked, or prints."""
+
+from __future__ import annotations
+
+from signal import SIGUSR1
+from typing import TYPE_CHECKING
+
+from pollprog.probes.asking import Asker
+from pollprog.probes.qemu_img import TOOL
+from pollprog.probes.records import Records, Rule
+
+if TYPE_CHECKING:
+    from pollprog.probes import Target
+    from pollprog.status import Sample
+
+__all__ = ["QemuImgProbe"]
+
+RULE = Rule(rb" *\((?P<percent>[0-9]{1,3}\.[0-9]{2})/100%\)")
+
+
+class QemuImgProbe(Records):
+    """How far one qemu-img is. `interval`: the least number of seconds between two signals."""
+
+    def __init__(self, target: Target, *, interval: float = 1.0) -> None:
+        super().__init__(target, [RULE], source="qemu-img", streams=(1, 2))
+        self._asker = Asker(target, TOOL, SIGUSR1, 2, interval=interval)
+
+    def sample(self) -> Sample | None:
+        """What it said last; None before that."""
+        self._asker.ask()
+        return super().sample()
