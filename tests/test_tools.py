@@ -15,7 +15,7 @@ import pytest
 from pollprog import tools
 from pollprog.errors import UsageError
 from pollprog.launch import Command
-from pollprog.tools import PROBES, TOOLS, candidates, check, find, load, program_names
+from pollprog.tools import MODULES, PROBES, TOOLS, candidates, check, find, load, program_names
 
 PROBE_FILES = sorted(Path(tools.__file__).parent.glob("probes/*.py"))
 
@@ -77,7 +77,7 @@ WORDS = {"cmake": ("--build", "a"), "git": ("clone", "a")}
 @pytest.mark.parametrize("name", TOOLS)
 def test_each_tool_keeps_the_contract(name: str) -> None:
     tool = load(name)
-    assert TOOLS[name] == f"pollprog.probes.{tool.name}"
+    assert TOOLS[name] == MODULES[tool.name]
     assert tool.recognise(Command([name, *WORDS.get(name, ("if=a",))]))
     assert all(callable(getattr(tool, method)) for method in ("recognise", "prepare", "probe"))
     assert tool.name in PROBES, "what is found by itself can be asked for too"
