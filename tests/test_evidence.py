@@ -14,6 +14,7 @@ import pytest
 
 from pollprog.errors import UsageError
 from pollprog.probes.evidence import Evidence, probe
+from pollprog.probes.seen import named
 from pollprog.process import Io, OpenFile, Process, ProcessTree, Stat
 from pollprog.status import Bound
 from tests.children import child, target_for
@@ -182,6 +183,30 @@ def test_a_file_that_is_read_is_told_by_its_position(folder: Path) -> None:
         )
         assert (sample.current, sample.total, sample.source) == (2 * MIB, 8 * MIB, "evidence:input-position")
         assert sample.bound is Bound.EXACT
+
+
+def test_what_was_read_ahead_by_threads_stays_an_upper_bound_once_they_have_ended(folder: Path) -> None:
+    with child() as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        begin = "stop = threading.Event(); thread = threading.Thread(target=stop.wait); thread.start()"
+        sample = steps(obedient, evidence, f"{begin}; f = os.open({str(folder / 'a')!r}, 0)", f"os.read(f, {2 * MIB})")
+        assert sample.bound is Bound.UPPER
+        sample = steps(obedient, evidence, "stop.set(); thread.join()", f"os.read(f, {2 * MIB})")
+        assert (sample.current, sample.bound) == (4 * MIB, Bound.UPPER)
+
+
+@pytest.mark.parametrize(
+    ("words", "places"),
+    [
+        (["cf", "out", "-C", "a", "b"], ["", "", "a"]),
+        (["cf", "out", "--directory=a", "b", "-C", "c", "d"], ["", "", "a", "a/c"]),
+        (["cf", "out", "--directory", "/a", "b", "-Cc", "d", "-C", "/e", "f"], ["", "", "/a", "/a/c", "/e"]),
+        (["cf", "out", "-C"], ["", ""]),
+    ],
+)
+def test_what_tar_takes_from_another_folder_is_looked_for_there(words: list[str], places: list[str]) -> None:
+    assert [place for _, place in named(words, elsewhere=True)] == places
+    assert list(named(words, elsewhere=False)) == [(word, "") for word in words]
 
 
 def test_files_that_are_named_count_together(folder: Path) -> None:

@@ -18,7 +18,7 @@ from pollprog.process import block_device_size
 from pollprog.status import Bound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pollprog.inherited import Before
     from pollprog.process import OpenFile, Process
@@ -30,6 +30,8 @@ Key = tuple[int, int]
 
 MOST_WORDS = 20_000
 """Words of a command that are looked up as names of files."""
+ELSEWHERE = frozenset({"tar", "bsdtar"})
+"""Programs for which ``-C FOLDER`` says where the words behind it are, while they themselves stay where they were started."""
 BACK = 1 << 16
 """Bytes by which a program may go back in what it reads, and has not begun again."""
 
@@ -174,6 +176,21 @@ class Way(Enum):
     """Reads that leave the position alone."""
 
 
+def named(words: Sequence[str], *, elsewhere: bool) -> Iterator[tuple[str, str]]:
+    """(word, from which folder) of each word that may name a file; `elsewhere`: ``-C FOLDER`` is where the next ones are."""
+    folder, pending = "", False
+    for word in words:
+        typed, equals, value = word.partition("=")
+        if pending or (elsewhere and typed == "--directory" and equals):
+            folder, pending = os.path.join(folder, word if pending else value), False
+        elif elsewhere and word.startswith("-C") and word != "-C":
+            folder = os.path.join(folder, word[2:])
+        elif elsewhere and word in ("-C", "--directory"):
+            pending = True
+        else:
+            yield word, folder
+
+
 @dataclass(slots=True)
 class Reader:
     """One process, and what it has to read."""
@@ -226,9 +243,9 @@ class Reader:
         words = process.argv()
         reader = cls(process, name if words else "")
         folder = process.link("cwd") or "/"
-        for word in words[1 : MOST_WORDS + 1]:
+        for word, place in named(words[1 : MOST_WORDS + 1], elsewhere=name in ELSEWHERE):
             for path in {word, word.partition("=")[2]} - {""}:
-                reader._add(os.path.join(folder, path))
+                reader._add(os.path.join(folder, place, path))
         return reader
 
     def _add(self, path: str) -> None:

@@ -6,25 +6,19 @@ them as it is, are in `pollprog.probes.known`. Nothing here is imported to measu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pollprog.declared import all_tables, path
+from pollprog.probes.known import KNOWN
+from pollprog.probes.row import COLUMNS, Row
 from pollprog.tools import OURS, PROBES, RESOURCES, check, named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["COLUMNS", "Row", "listed", "page", "page_of", "row", "rows", "table"]
 
-COLUMNS = {
-    "launched": "how it is measured at launch",
-    "attached": "on attach",
-    "totals": "where the total comes from",
-    "wrong": "what is known to be wrong",
-}
-"""What is said of each tool, and how that is called."""
 HEAD = """\
 # Which programs are known, and how each is measured
 
@@ -44,25 +38,12 @@ WITHOUT = """\
 The kernel's, or a server's: `pollprog attach md:md0`, beside processes or alone, on another machine with `--connect`. What is idle is
 not watched. How it ended is told where that can be known; else the exit status is 123.
 """
+MEASURED = """\
+## Measured by evidence as they are
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """How one program, or several that are alike, are measured."""
-
-    name: str
-    """How the row is found; of a tool, its name."""
-    programs: tuple[str, ...]
-    launched: str
-    attached: str
-    totals: str
-    wrong: str = ""
-
-    def said(self) -> Iterator[tuple[str, str]]:
-        """(what, in words) for each column that says something."""
-        for name, title in COLUMNS.items():
-            if text := getattr(self, name):
-                yield title, text
+These have no plugin, and need none. What is said here was seen of each; with other options, and for programs that are like them, it
+may hold, too.
+"""
 
 
 def tool_rows() -> list[Row]:
@@ -86,7 +67,7 @@ def resource_rows() -> list[Row]:
 
 def rows() -> list[Row]:
     """All rows, by name."""
-    return tool_rows() + resource_rows()
+    return [*tool_rows(), *resource_rows(), *KNOWN]
 
 
 def row(name: str) -> Row | None:
@@ -115,6 +96,8 @@ def page_of(name: str) -> str:
     parts = [f"{title}:\n{words}" for title, words in found.said()] if found is not None else []
     if found is None or found.name in places():
         parts.insert(0, said(name if found is None else found.name))
+    if name == "evidence":
+        parts.append(f"known to be right for:\n{', '.join(program for one in KNOWN for program in one.programs)}")
     return ("\n\n".join(parts) + "\n").replace("`", "")
 
 
@@ -153,4 +136,4 @@ def table(some: list[Row], columns: Sequence[str] = tuple(COLUMNS), *, head: str
 def page() -> str:
     """The whole page."""
     resources = table(resource_rows(), ("attached", "totals", "wrong"), head="resource")
-    return f"{HEAD}\n{PLUGINS}\n{table(tool_rows())}\n{WITHOUT}\n{resources}"
+    return f"{HEAD}\n{PLUGINS}\n{table(tool_rows())}\n{MEASURED}\n{table(list(KNOWN))}\n{WITHOUT}\n{resources}"

@@ -1,0 +1,161 @@
+"""Programs that have no tool because evidence measures them: each runs for real, stopped and looked at between its steps."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pollprog.probes.chooser import Chooser
+from pollprog.probes.known import KNOWN
+from pollprog.probes.table import row
+from pollprog.process import Process, ProcessTree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pollprog.status import Sample
+
+MIB = 1 << 20
+PATIENCE = 60.0
+"""Seconds after which a command counts as stuck."""
+STEP = 0.002
+"""Seconds for which the command goes on between two looks."""
+FEWEST = 3
+"""Statuses on the way, at the least."""
+MOST = 1.01
+"""What a program reads of itself and its libraries is counted, too, where bytes read are; the channel says no more than all."""
+
+RUNS = {
+    "cp": "cp large out",
+    "install": "install large out",
+    "cat": "cat large > out",
+    "mv": "mv moved /dev/shm/pollprog-test-known",
+    "tar": "tar cf out folder large",
+    "tar -C": "tar czf out -C folder .",
+    "tar --directory": "tar czf out --directory=folder .",
+    "tar cj": "tar cjf out one two",
+    "tar cJ": "XZ_OPT=-0 tar cJf out one two",
+    "tar --zstd": "tar cf out --zstd large",
+    "tar xz": "tar xzf packed.tgz -C into",
+    "tar x": "tar xf packed.tar -C into",
+    "gzip": "gzip -k -f one",
+    "gunzip": "gunzip -k -f large.gz",
+    "zcat": "zcat large.gz > out",
+    "bzip2": "bzip2 -k -f one two",
+    "bunzip2": "bunzip2 -k -f one.bz2",
+    "bzcat": "bzcat one.bz2 > out",
+    "lz4": "lz4 -q -f large out",
+    "zstd": "zstd -q -f large -o out",
+    "unzstd": "unzstd -q -f large.zst -o out",
+    "zstdcat": "zstdcat large.zst > out",
+    "pigz": "pigz -k -f one two",
+    "unpigz": "unpigz -k -f large.gz",
+    "lbzip2": "lbzip2 -k -f one two",
+    "lbunzip2": "lbunzip2 -k -f many.bz2",
+    "zip": "zip -q -r out.zip folder",
+    "unzip": "unzip -q -o packed.zip -d into",
+    "cmp": "cmp large copy",
+    "grep": "grep -c nothing one two large copy",
+    "wc": "wc one",
+    "base64": "base64 large",
+    "split": "split -b 16M large into/",
+    "md5sum": "md5sum large one",
+    "sha1sum": "sha1sum large",
+    "sha224sum": "sha224sum < large",
+    "sha256sum": "cat large | sha256sum",
+    "sha384sum": "sha384sum one two large",
+    "sha512sum": "sha512sum large large",
+    "b2sum": "b2sum large",
+    "cksum": "cksum large copy one",
+}
+"""What is run for each program that is said to be known, in a folder with the files of `inputs`."""
+PACKING = """
+cp large copy; cp large moved; mkdir into; gzip -k -1 large; bzip2 -k one; cat one.bz2 one.bz2 one.bz2 one.bz2 > many.bz2; zstd -q large
+tar czf packed.tgz folder folder; tar cf packed.tar folder large; zip -q -r -1 packed.zip folder large
+"""
+SIZES = {
+    "cp": "large", "install": "large", "cat": "large", "mv": "copy", "zcat": "large.gz", "lz4": "large", "zstd": "large",
+    "unzstd": "large.zst", "bzip2": "one two", "pigz": "one two", "cmp": "large copy", "sha512sum": "large large",
+    "cksum": "large copy one", "tar x": "packed.tar", "tar xz": "packed.tgz", "unzip": "packed.zip", "sha256sum": "large",
+}  # fmt: skip
+"""For some of them, the files whose sizes are the total."""
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """``large`` has 48 MiB, ``one`` and ``two`` 2 each, ``folder`` 8 in 16 files; and the same, packed."""
+    folder = tmp_path_factory.mktemp("known")
+    chance = random.Random(1)
+
+    def make(path: Path, size: int) -> None:
+        with path.open("wb") as file:
+            for _ in range(size // 1024):
+                file.write(chance.randbytes(512) + b"many words " * 46 + b"......")
+
+    for name, size in (("one", 2 * MIB), ("two", 2 * MIB), ("large", 48 * MIB)):
+        make(folder / name, size)
+    (folder / "folder" / "deeper").mkdir(parents=True)
+    for number in range(16):
+        make(folder / "folder" / ("deeper" if number % 2 else ".") / f"file {number}", MIB // 2)
+    subprocess.run(["sh", "-ec", PACKING], cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
+    yield folder
+    Path("/dev/shm/pollprog-test-known").unlink(missing_ok=True)
+    shutil.rmtree(folder)
+
+
+def looked_at(script: str, folder: Path) -> list[Sample]:
+    """What is said of a script while it runs to its good end, stopped for each look. It goes on only a little at a time."""
+    words = ["sh", "-c", script if "|" in script or "=" in script.split(maxsplit=1)[0] else f"exec {script}"]
+    with subprocess.Popen(
+        words, cwd=folder, stdout=subprocess.DEVNULL, start_new_session=True, stdin=subprocess.DEVNULL
+    ) as running:
+        chooser = Chooser(ProcessTree(Process(running.pid)), launched=True)
+        found = []
+        until = time.monotonic() + PATIENCE
+        try:
+            while running.poll() is None:
+                assert time.monotonic() < until, script
+                os.killpg(running.pid, signal.SIGSTOP)
+                sample = chooser.sample()
+                for _ in chooser.survey() or ():
+                    pass
+                os.killpg(running.pid, signal.SIGCONT)
+                if sample is not None:
+                    found.append(sample)
+                time.sleep(STEP)
+        finally:
+            chooser.close()
+            if running.poll() is None:
+                os.killpg(running.pid, signal.SIGKILL)
+    assert running.returncode in (0, 1), script
+    return found
+
+
+def test_each_program_that_is_said_to_be_known_is_run() -> None:
+    assert {name.partition(" ")[0] for name in RUNS} == {program for one in KNOWN for program in one.programs}
+    assert all(row(program) is one for one in KNOWN for program in one.programs)
+
+
+@pytest.mark.tool("zip", "bzip2", "zstd", "gzip")
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.tool(name.partition(" ")[0])) for name in RUNS])
+def test_it_is_told_on_its_way_and_never_falls(name: str, inputs: Path) -> None:
+    (inputs / "out").unlink(missing_ok=True)
+    samples = [sample for sample in looked_at(RUNS[name], inputs) if sample.total]
+    told = [sample.current / (sample.total or 1) for sample in samples]
+    assert len({fraction for fraction in told if 0 < fraction < 1}) >= FEWEST, (told, samples[-2:])
+    assert max(told) < MOST
+    assert told[-1] > 0.5
+    for old, new in pairwise(samples):
+        if (old.total, old.phase, old.source) == (new.total, new.phase, new.source):
+            assert old.current <= new.current
+    if name in SIZES:
+        assert samples[-1].total == sum((inputs / file).stat().st_size for file in SIZES[name].split())
