@@ -123,15 +123,36 @@ def pass_on_early(held: Held, launched: Launched) -> None:
 
 
 def is_time_to_stop(info: signal.struct_siginfo, held: Held, launched: Launched) -> bool:
-    """Whether the command stands still because of a SIGTSTP, so that we should; asked of each signal, once it is passed on."""
+    """Whether the command stands still so that we should: because of a SIGTSTP, or because a shell waits for just that.
+
+    Asked of each signal, once it is passed on.
+    """
     if info.si_signo == signal.SIGTSTP:
         held.stop_until = time.monotonic() + ANSWER
     elif info.si_signo != signal.SIGCHLD:
         return False
-    if time.monotonic() >= held.stop_until or not launched.has_stopped():
+    if not launched.has_stopped() or (time.monotonic() >= held.stop_until and not shell_waits(launched.pid)):
         return False
     held.stop_until = 0.0
     return True
+
+
+def shell_waits(pid: int) -> bool:
+    """Whether a shell with job control has given us, or this process of ours, the terminal, and takes it back when its job stops.
+
+    So what stops by itself, as ``suspend`` of a shell does, and ``~^Z`` of ssh, leaves the terminal to the user.
+    """
+    parent = os.getppid()
+    try:
+        if os.getsid(parent) != os.getsid(0) or os.getpgid(parent) == os.getpgrp():
+            return False
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return os.tcgetpgrp(terminal) in (os.getpgrp(), os.getpgid(pid))
+        finally:
+            os.close(terminal)
+    except OSError:
+        return False
 
 
 def terminal_is_there() -> bool:

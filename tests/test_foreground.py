@@ -131,6 +131,25 @@ def test_a_stop_stops_both_and_going_on_goes_on_with_both(terminal, how):
 
 
 @pytest.mark.tool("bash")
+@pytest.mark.parametrize("command", ["bash --norc --noprofile", "sh -c 'kill -TSTP $$; echo went on; read x'"])
+def test_what_stops_by_itself_leaves_the_terminal_to_the_shell(terminal, command):
+    terminal.bash()
+    terminal.type(f"clear; pollprog run -- {command}\n")
+    if command.startswith("bash"):
+        terminal.wait(lambda rows: rows[0] == "$")
+        terminal.type("echo inner; suspend\n")
+    terminal.wait(lambda rows: any("Stopped" in row for row in rows) and is_prompt(rows))
+    terminal.type("clear; echo outer\n")
+    terminal.wait(lambda rows: "outer" in rows and is_prompt(rows))
+    terminal.type("clear; fg\n")
+    terminal.wait(lambda rows: any(row.startswith("pollprog run") for row in rows))
+    terminal.type("exit 3\n")
+    terminal.wait(is_prompt)
+    terminal.type("clear; echo over\n")
+    terminal.wait(lambda rows: "over" in rows and is_prompt(rows))
+
+
+@pytest.mark.tool("bash")
 def test_in_the_background_nothing_is_drawn_and_nothing_stops(terminal):
     shell = terminal.bash()
     terminal.stop_output(background=True)
