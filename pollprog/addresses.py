@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pollprog.errors import UsageError
 
-__all__ = ["Ssh", "Unix", "default_path", "parse_address"]
+__all__ = ["LONGEST", "Ssh", "Unix", "default_path", "parse_address"]
 
 LONGEST = 107
 """Bytes of the path of a socket, as far as the kernel takes it (unix(7))."""

@@ -37,7 +37,9 @@ class Callbacks:
         """How many times one was called."""
 
     def add(self, callback: Callable[[int, int], object]) -> Callable[[], None]:
-        """Tell this one too, from now on; what is returned takes it away again, any number of times."""
+        """Tell this one too, from now on; what is returned takes it away again, any number of times. TypeError for what cannot be called."""
+        if not callable(callback):
+            raise TypeError(f"{callback!r} cannot be called with a total and how far it is")
         number = next(self._numbers)
         self._told[number] = callback
         with self._starting:

@@ -12,6 +12,7 @@ rules:
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -121,6 +122,8 @@ def prepared(value: Any, *, local: bool = True) -> Any:
         if not is_text(value):
             raise UsageError(f"{value!r} cannot be sent: it is no UTF-8")
         return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{value} cannot be sent: it is no number of anything")
     if isinstance(value, list | tuple):
         return [prepared(one, local=local) for one in value]
     if isinstance(value, dict):

@@ -193,9 +193,10 @@ class Handle:
 
         Callbacks run in one thread of the handle's own. A slow one is given the newest, not every one. `total` is -1 where nobody knows it.
         """
+        remove = None if callback is None else self._callbacks.add(callback)
         if self._remove_callback is not None:
             self._remove_callback()
-        self._remove_callback = None if callback is None else self._callbacks.add(callback)
+        self._remove_callback = remove
 
     def add_progress_callback(self, callback: Callable[[int, int], object]) -> Callable[[], None]:
         """Have this one called too; what is returned takes it away again."""

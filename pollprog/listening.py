@@ -10,6 +10,7 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from pollprog.addresses import LONGEST
 from pollprog.errors import PollprogError
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ def listening(path: str) -> Iterator[socket.socket]:
     Its directory is made if it is not there, and has to be ours and closed to others. A lock beside the socket says that
     somebody listens; so what a daemon that was killed has left behind is told from one that lives.
     """
+    if len(os.fsencode(path)) > LONGEST:
+        raise ListenError(
+            f"{path}: too long for a socket, which has {LONGEST} bytes at most; choose another place with --socket"
+        )
     name = os.path.basename(path)
     directory = private_directory(os.path.dirname(path))
     try:

@@ -382,6 +382,16 @@ class Process:
             pass
         return None
 
+    def leader(self) -> int | None:
+        """The number of the process that it is a thread of, its own for a process; None where that cannot be told."""
+        try:
+            for line in self._look("status").splitlines():
+                if line.startswith(b"Tgid:"):
+                    return int(line.split()[1])
+        except (OSError, ValueError, IndexError):
+            pass
+        return None
+
     def catches(self, number: int) -> bool:
         """Whether it has a handler for this signal at this moment (an exec takes handlers away)."""
         try:
@@ -440,6 +450,8 @@ def open_process(pid: int, *, root: str = "/proc") -> Process:
         told = process.stat()
         if told.flags & KERNEL_THREAD:
             raise ProcessError(f"process {pid} ({told.name}) is a thread of the kernel: it has no files to look at")
+        if (leader := process.leader()) not in (pid, None):
+            raise ProcessError(f"{pid} is a thread of process {leader} ({told.name}): watch that")
         if told.ended:
             raise ProcessError(f"process {pid} ({told.name}) has already ended{how_in_words(process.outcome())}")
         process.descriptors()

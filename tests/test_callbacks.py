@@ -133,3 +133,8 @@ def test_it_knows_when_it_is_inside_one(callbacks) -> None:
     callbacks.tell("call", 100, 1)
     wait(lambda: told)
     assert told == [True]
+
+
+def test_what_cannot_be_called_is_refused(callbacks) -> None:
+    with pytest.raises(TypeError, match="cannot be called"):
+        callbacks.add(5)

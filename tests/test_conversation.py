@@ -224,3 +224,9 @@ def test_what_json_cannot_say_cannot_be_sent() -> None:
     with pytest.raises(UsageError, match=r"org\.example\.Do"):
         conversation.ask(Asked("org.example.Do", {"value": object()}))
     conversation.ask(ONE)  # nothing has happened
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [1.0, float("-inf")], {"a": float("nan")}])
+def test_what_is_no_number_of_anything_is_not_sent(value: object) -> None:
+    with pytest.raises(UsageError, match="cannot be sent"):
+        prepared(value)

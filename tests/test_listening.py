@@ -37,6 +37,11 @@ def reached(path: str) -> bool:
 # --- a socket of our own
 
 
+def test_where_no_client_could_reach_it_nobody_listens(tmp_path: Path) -> None:
+    with pytest.raises(ListenError, match="107 bytes at most"), listening(f"{tmp_path}/{'x' * 100}/sock"):
+        pass
+
+
 @pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
 def test_a_socket_is_for_its_owner_alone_and_so_is_its_directory(path: str, umask: int) -> None:
     old = os.umask(umask)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -463,6 +464,18 @@ def test_a_thread_of_the_kernel_is_refused(proc: FakeProc) -> None:
     with pytest.raises(ProcessError, match="thread of the kernel"):
         open_process(2, root=str(proc.path))
     assert descriptors() == before
+
+
+def test_a_thread_of_a_process_is_refused_with_the_number_of_that() -> None:
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        with pytest.raises(ProcessError, match=f"{thread.native_id} is a thread of process {os.getpid()} "):
+            open_process(thread.native_id)
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_a_real_thread_of_the_kernel_is_refused() -> None:
