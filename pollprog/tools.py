@@ -51,6 +51,7 @@ OURS = {
     "nbdcopy": "nbdcopy",
     "ninja": "ninja ninja-build samu",
     "qemu-img": "qemu-img",
+    "pytest": "pytest py.test",
     "rsync": "rsync",
     "wget": "wget",
     "xz": "xz unxz xzcat lzma unlzma lzcat",
@@ -79,6 +80,8 @@ RESOURCES = {"btrfs": "PATH", "md": "DEVICE", "pg": "DSN", "pvmove": "VG/LV"}
 """Work that no process stands for: each kind, whose module in `pollprog.probes` has its name, and what stands behind its colon."""
 MULTI_CALL = {"busybox", "coreutils", "toybox"}
 """Programs that are many, told apart by the first word or the second."""
+PYTHON_MODULES = {"pip", "pytest"}
+"""Programs that are modules of Python, too: ``python -m pytest``."""
 INTERPRETER = re.compile(r"(?:python|perl|ruby|node|lua|php|bash|dash|sh)[0-9.]*")
 """Programs that are found running in the place of a script."""
 
@@ -90,8 +93,20 @@ def program_names(command: Command) -> Iterator[str]:
         yield os.path.basename(command.executable.removesuffix(" (deleted)"))  # so the kernel says, after an upgrade
         if INTERPRETER.fullmatch(os.path.basename(command.executable)):
             yield from script_name(command.argv)
+    if command.name.startswith("python"):
+        yield from module_name(command.argv)
     if command.name in MULTI_CALL and len(command.argv) > 1:
         yield command.argv[1].removeprefix("--coreutils-prog=")
+
+
+def module_name(argv: Sequence[str]) -> Iterator[str]:
+    """The name of the module that Python runs, of those that are programs, too: behind ``-m``, and at most two options before."""
+    for place, word in enumerate(argv[1:4], 2):
+        if not word.startswith("-") or word == "-c":
+            return
+        if word.endswith("m"):
+            yield from PYTHON_MODULES.intersection(argv[place : place + 1])
+            return
 
 
 def script_name(argv: Sequence[str]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 
 from pollprog.surroundings import here
-from pollprog.tools import MULTI_CALL, program_names
+from pollprog.tools import INTERPRETER, MULTI_CALL, program_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class Program:
     """What it is called in the log, and after ``--probe``."""
     programs: frozenset[str] = frozenset()
     """The names of the programs, if there are others than that."""
+    interpreted = False
+    """It is a script: what runs is an interpreter."""
     launched = ""
     """How it is measured when we start it. This and what follows is said in the docs' table, and by ``pollprog probes NAME``."""
     attached = ""
@@ -45,11 +47,12 @@ class Program:
     """What is known to be wrong with that, or is not covered; nothing, if nothing is."""
 
     def recognise(self, command: Command) -> bool:
-        """By the names that it may be known by; what runs must be that program, and no script of that name."""
+        """By the names that it may be known by; what runs must be that program, and no script of that name, unless it is one."""
         names = self.programs | {self.name}
         if command.executable is not None:
             program = os.path.basename(command.executable.removesuffix(" (deleted)"))
-            if program not in names | MULTI_CALL:
+            interpreted = self.interpreted and INTERPRETER.fullmatch(program)
+            if program not in names | MULTI_CALL and not interpreted:
                 return False
         return any(name in names for name in program_names(command))
 
