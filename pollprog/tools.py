@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 OURS = {
+    "7z": "7z 7za 7zr 7zz",
     "apt": "apt-get apt",
     "curl": "curl",
     "dd": "dd",
@@ -57,7 +58,7 @@ OURS = {
     "xz": "xz unxz xzcat lzma unlzma lzcat",
 }
 """Each tool: the name of its module in `pollprog.probes`, and the programs that it knows."""
-MODULES = {name: f"pollprog.probes.{name.replace('-', '_')}" for name in OURS}
+MODULES = {name: f"pollprog.probes.{name.replace('-', '_')}" for name in OURS} | {"7z": "pollprog.probes.sevenzip"}
 TOOLS = {program: MODULES[name] for name, programs in OURS.items() for program in programs.split()}
 """By the name of the program: the module whose ``TOOL`` knows it."""
 PROBES = MODULES | {

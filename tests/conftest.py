@@ -15,6 +15,7 @@ import signal
 import pytest
 
 PACKAGES = {
+    "7z": "p7zip-full",
     "apt-get": "apt",
     "b2sum": "coreutils",
     "base64": "coreutils",

@@ -60,7 +60,7 @@ def test_the_exit_status_is_the_commands(script, status, wait):
         ("run /etc/passwd", 126, "permission denied; if it is a program, chmod +x it"),
         ("run /etc", 126, "/etc: is a directory"),
         ("run", 2, "no command to run; as in: pollprog run -- cp big.img /mnt/backup/"),
-        ("run --probe nosuch true", 2, "there is no probe 'nosuch'; there are: apt, "),
+        ("run --probe nosuch true", 2, "there is no probe 'nosuch'; there are: 7z, apt, "),
         ("run --tot 4G true", 2, "--tot"),
         ("run --total lots true", 2, "'lots' is not a size; say it like 4G"),
         ("run --total 0 true", 2, "'0' is not a size"),
