@@ -515,7 +515,7 @@ def test_a_named_probe_that_nobody_knows_is_dropped_and_the_others_speak(caplog:
         says(chooser, "evidence:")
         says(chooser, "evidence:")
     (line,) = warnings_in(caplog)
-    assert line.startswith("the probe nosuch is dropped: there is no probe 'nosuch'; there are: apt, ")
+    assert line.startswith("the probe nosuch is dropped: there is no probe 'nosuch'; there are: 7z, apt, ")
 
 
 def test_a_named_probe_that_fails_gives_way_to_the_tools(
@@ -533,7 +533,7 @@ def test_a_named_probe_that_fails_gives_way_to_the_tools(
 
 
 def test_make_probe_says_which_probes_there_are() -> None:
-    with pytest.raises(UsageError, match=r"there are: apt, .*e2fsck, evidence, "):
+    with pytest.raises(UsageError, match=r"there are: 7z, apt, .*e2fsck, evidence, "):
         make_probe("nosuch:1", None)  # type: ignore[arg-type] # it does not come that far
 
 
