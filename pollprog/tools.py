@@ -52,6 +52,7 @@ OURS = {
     "nbdcopy": "nbdcopy",
     "ninja": "ninja ninja-build samu",
     "qemu-img": "qemu-img",
+    "pip": "pip pip3",
     "pytest": "pytest py.test",
     "rsync": "rsync",
     "wget": "wget",

@@ -9,18 +9,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PIECE = 1 << 16
 
 
 class Web(ThreadingHTTPServer):
-    """Its paths: ``/SIZE/NAME``, and before that ``/slow``, ``/unsized``, ``/moved`` or several of them; ``/slow/slow`` is slower."""
+    """Its paths: ``/SIZE/NAME``, of zeroes or what `files` has of that name, and before that ``/slow``, ``/unsized``, ``/moved`` or several of them; ``/slow/slow`` is slower."""
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, files: Mapping[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
+        self.files = files
         self.address = f"http://127.0.0.1:{self.server_address[1]}"
         self.over = threading.Event()
 
@@ -31,11 +32,12 @@ class Answer(BaseHTTPRequestHandler):
     server: Web
 
     def do_GET(self) -> None:
-        found = re.fullmatch(r"((?:/[a-z]+)*)/(\d+)/\w+(?:\.\w+)*", self.path)
+        found = re.fullmatch(r"((?:/[a-z]+)*)/(\d+)/([\w.-]+)", self.path)
         if found is None:
             self.send_error(404)
             return
-        how, size = found[1].split("/")[1:], int(found[2])
+        how, body = found[1].split("/")[1:], self.server.files.get(found[3]) or bytes(int(found[2]))
+        size = len(body)
         if "moved" in how:
             self.send_response(302)
             self.send_header("Location", self.path.replace("/moved", "", 1))
@@ -54,7 +56,7 @@ class Answer(BaseHTTPRequestHandler):
         self.end_headers()
         piece = max(1, -(-(size - start) // 100)) if "slow" in how else PIECE
         while start < size and not self.server.over.is_set():
-            self.wfile.write(bytes(min(piece, size - start)))
+            self.wfile.write(body[start : start + piece])
             start += piece
             if "slow" in how:
                 self.server.over.wait(0.016 * how.count("slow"))
@@ -64,9 +66,9 @@ class Answer(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def web() -> Iterator[str]:
-    """The address of a server that runs meanwhile."""
-    with Web() as server:
+def web(**files: bytes) -> Iterator[str]:
+    """The address of a server that runs meanwhile; `files`: what some names stand for."""
+    with Web(files) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
