@@ -219,6 +219,16 @@ def test_it_is_told_to_the_byte_in_a_terminal_though_it_is_silent_and_goes_on_wh
 
 
 @pytest.mark.tool("curl")
+def test_what_it_writes_to_a_pipe_is_told_and_not_what_somebody_writes_to_a_file_that_it_was_given(
+    address: str, tmp_path: Path
+) -> None:
+    lines = told(f"curl -s {address}/slow/5000000/a", tmp_path, "curl")  # it is given the file of these lines
+    assert len(lines) >= 3
+    assert {line["total"] for line in lines[:-1]} == {5_000_000}
+    assert lines[-2]["current"] > 2_000_000
+
+
+@pytest.mark.tool("curl")
 def test_without_a_length_evidence_says_how_much_has_come(address: str, tmp_path: Path) -> None:
     lines = told(f"curl -o body {address}/unsized/slow/5000000/a 2>err", tmp_path, "evidence:output-size")
     assert len(lines) >= 3

@@ -6,15 +6,15 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pollprog.inherited import inherited
 from pollprog.probes.contract import STATUS
 from pollprog.probes.procio import Activity
 from pollprog.status import Bound, Sample, Unit
 
 if TYPE_CHECKING:
     from pollprog.probes import Target
-    from pollprog.process import Process
 
-__all__ = ["CurlProbe", "furthest"]
+__all__ = ["CurlProbe"]
 
 LONGEST = 1024
 ANSWER = re.compile(rb"HTTP/[0-9.]{1,3} ([0-9]{3})(?: (.*))?")
@@ -57,6 +57,8 @@ class CurlProbe:
         """What was written before this transfer; None if that cannot be told."""
         self._tables = 0
         self._meter: Sample | None = None
+        self._given = frozenset(inherited())
+        """Files that it has from us: it writes its words there, if anything."""
 
     # -- what it says
 
@@ -123,7 +125,7 @@ class CurlProbe:
             return None
         length = self._length
         phase = f"transfer {self._transfers}" if self._transfers > 1 else ""
-        written = furthest(self._process)
+        written = self._written()
         if written is not None:
             length = self._ends if self._resumes and self._ends is not None else length
             return Sample(written, length, phase=phase) if written <= length else None
@@ -133,21 +135,22 @@ class CurlProbe:
         # what it prints beside is little
         return Sample(min(max(0, io.wchar - self._base), length), length, phase=phase, bound=Bound.ESTIMATE)
 
+    def _written(self) -> int | None:
+        """How far it has come in the file that it has opened and writes; None if there is none."""
+        files = [file for file in self._process.files() if file.fd > 2 and file.inode and file.writes]
+        opened = [file for file in files if file.key not in self._given]
+        named = [file for file in opened if not self._process.path(file).startswith("/memfd:")]
+        return max((file.position for file in named), default=None)
+
     def _nearer(self, said: Sample) -> Sample:
         """What the meter said, which it does once a second, as far as its file has grown since."""
-        written = None if self._resumes or self._unpacks or said.unit is not Unit.BYTES else furthest(self._process)
+        written = None if self._resumes or self._unpacks or said.unit is not Unit.BYTES else self._written()
         if written is None or said.total is None or not said.current <= written <= said.total:
             return said
         return replace(said, current=written)
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-def furthest(process: Process) -> int | None:
-    """How far it has come in the file that it writes, other than what it was given for its words; None if it has none open."""
-    files = [file for file in process.files() if file.fd > 2 and file.inode and file.writes]
-    return max((file.position for file in files if not process.path(file).startswith("/memfd:")), default=None)
 
 
 def in_bytes(figure: bytes) -> int:
