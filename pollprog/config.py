@@ -100,7 +100,7 @@ class Declared(Struct, frozen=True, forbid_unknown_fields=True):
     programs: Annotated[list[str], Meta(min_length=1)] = field(default_factory=list)
     """The names of the programs; else that of the table."""
     stream: Literal["stdout", "stderr"] | None = None
-    """Where it prints how far it is. Heard where it is no terminal, and no file that standard output goes to."""
+    """Where it prints how far it is. In a file it is read there."""
     status: list[str] | None = None
     """Words that have it write that to a descriptor, whose number stands in the place of ``{fd}``. They come behind its name."""
     after: str = ""

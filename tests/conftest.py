@@ -21,6 +21,7 @@ PACKAGES = {
     "base64": "coreutils",
     "bash": "bash",
     "btrfs": "btrfs-progs",
+    "borg": "borgbackup",
     "bunzip2": "bzip2",
     "busybox": "busybox-static",
     "bzcat": "bzip2",

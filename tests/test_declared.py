@@ -358,6 +358,7 @@ def test_what_it_prints_is_as_without_us(counter: str, declare: Callable[[str], 
     Path(counter).write_text(COUNTER.replace("sleep 0.1", ":"))
     for place in PLACES:
         assert b"done\n" in b"".join(gets(counter, place, tmp_path))
+    assert b"18/18 scan" in gets(counter, "", tmp_path, terminal=True)[0]
 
 
 @pytest.mark.tool("bash")

@@ -7,7 +7,7 @@ line, and the tool is left out. It knows scripts by their names, too, which othe
 
 from __future__ import annotations
 
-from pollprog.probes.program import Program, Whole, can_hear, has_option
+from pollprog.probes.program import Program, has_option, listening
 from pollprog.tools import program_names
 
 TYPE_CHECKING = False
@@ -45,7 +45,7 @@ class DeclaredTool(Program):
         if isinstance(status, list) and all(isinstance(word, str) for word in status) and FD in "".join(status):
             return with_status(command, status, after if isinstance(after, str) else "")
         number = STREAMS.get(stream) if isinstance(stream, str) else None
-        return command if number is None or not can_hear(number) else command.claiming(number, Whole())
+        return command if number is None else listening(command, number)
 
     def probe(self, target: Target) -> Probe:
         """As the table says. ConfigurationError, which names the line, if it cannot be so."""

@@ -14,6 +14,7 @@ from pollprog.probes import Hears
 from pollprog.probes.contract import STATUS
 from pollprog.probes.declared import FD, STREAMS
 from pollprog.probes.keptfile import KeptFile, by_rules
+from pollprog.probes.logged import Logged
 from pollprog.probes.records import Records, Rule, check_pattern
 from pollprog.probes.treesize import survey_tree
 from pollprog.sizes import parse_total
@@ -83,14 +84,13 @@ def made(name: str, target: Target) -> Probe:
         probe = KeptFile(target, target.process.inside(path), by_rules(rules), source=name, bound=table.bound)
     else:
         heard = STATUS if table.status is not None else STREAMS[table.stream or "stdout"]
-        probe = Records(
+        records = Records(
             target, rules, source=name, streams=(heard,), weights=table.phases, names=table.names, bound=table.bound
         )
-    return (
-        probe
-        if table.total is None
-        else WithTotal(probe, total_of(table.total, own_words(name, table, target), target))
-    )
+        probe = records if heard == STATUS else Logged(target, records, (heard,))
+    if table.total is None:
+        return probe
+    return WithTotal(probe, total_of(table.total, own_words(name, table, target), target))
 
 
 def own_words(name: str, table: Declared, target: Target) -> Sequence[str]:

@@ -1,0 +1,1 @@
+borg check --log-json --progress repo

@@ -1,0 +1,1 @@
+borg create --log-json --progress repo::a /srv/data /srv/other

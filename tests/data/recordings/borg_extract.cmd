@@ -1,0 +1,1 @@
+borg extract --log-json --progress repo::a

@@ -1,0 +1,102 @@
+"""The example of a plugin in a package of its own: BorgBackup, by recordings and for real, found by its entry point."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from terminals import ENVIRONMENT, shell
+from tool_runs import gets, told
+
+from pollprog import strangers
+from pollprog.probes.testing import Recording, play
+from pollprog.status import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPO = Path(__file__).parents[1]
+PACKAGE = REPO / "examples/pollprog-borg"
+RECORDINGS = REPO / "tests/data/recordings"
+MOST = 60
+"""Lines of which a plugin has fewer."""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Put the package where Python finds it, as an installer does; its tool."""
+    target = tmp_path / "packages"
+    project = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]
+    info = target / f"pollprog_borg-{project['version']}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    points = project["entry-points"]["pollprog.probes"]
+    (info / "entry_points.txt").write_text(
+        "\n".join(["[pollprog.probes]", *(f"{name} = {place}" for name, place in points.items())])
+    )
+    (target / "pollprog_borg.py").write_bytes((PACKAGE / "pollprog_borg.py").read_bytes())
+    monkeypatch.syspath_prepend(str(target))
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", str(target))
+    monkeypatch.setitem(ENVIRONMENT, "BORG_BASE_DIR", str(tmp_path / "borg"))
+    monkeypatch.setitem(ENVIRONMENT, "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes")
+    strangers.find.cache_clear()
+    yield strangers.load(strangers.find()["borg"])
+    sys.modules.pop("pollprog_borg", None)
+    strangers.find.cache_clear()
+
+
+def test_it_is_short() -> None:
+    assert len((PACKAGE / "pollprog_borg.py").read_text().splitlines()) < MOST
+
+
+@pytest.mark.parametrize("size", [None, 1, 7])
+@pytest.mark.parametrize(("kind", "unit"), [("create", Unit.BYTES), ("extract", Unit.BYTES), ("check", Unit.PARTS)])
+def test_a_recording_is_told(kind: str, unit: Unit, size: int | None, installed: Any) -> None:
+    samples = play(installed, Recording.load(RECORDINGS / f"borg_{kind}"), size=size)
+    assert len({sample.current for sample in samples}) >= 2
+    assert {sample.unit for sample in samples} == {unit}
+
+
+def test_what_borg_never_says_is_not_believed(installed: Any) -> None:
+    said = b'{"original_size": -3, "type": "archive_progress"}\n{"original_size": 3\n7 MB O 6 MB C\n\xff{"type": "archive_progress"}\n'
+    assert play(installed, Recording(["borg", "create"], {2: said})) == []
+
+
+# --- the real one
+
+
+@pytest.fixture
+def backup(tmp_path: Path, installed: Any) -> Path:
+    """A folder with something to back up, and a repository."""
+    assert installed.name == "borg"
+    (tmp_path / "data").mkdir()
+    for number in range(8):
+        (tmp_path / "data" / str(number)).write_bytes(os.urandom(1 << 20))
+    shell(f"cd {tmp_path} && borg init -e none repo")
+    return tmp_path
+
+
+@pytest.mark.tool("borg")
+def test_a_backup_is_told_with_a_total(backup: Path) -> None:
+    borg = "borg --log-json --progress create --compression lzma,6 --chunker-params fixed,65536"
+    *lines, last = told(f"--probe borg {borg} repo::one data 2>log", backup, "borg")
+    assert len(lines) >= 2
+    assert 8 << 20 in {line["total"] for line in lines}
+    assert [line["current"] for line in lines] == sorted(line["current"] for line in lines)
+    assert last["state"] == "succeeded"
+
+
+@pytest.mark.tool("borg")
+@pytest.mark.parametrize("place", ["2>err", "> out 2>err", "2>&1 | cat"])
+def test_what_it_prints_and_how_it_ends_is_as_without_us(
+    place: str, backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tool_runs.BEFORE", ("", "pollprog run --probe borg --progress none --"))
+    shell(f"cd {backup} && borg create repo::one data")
+    printed = gets("borg --log-json --progress check repo", place, backup, blurred=re.compile(rb'"time": [0-9.]+'))
+    assert b"progress_percent" in b"".join(printed)
