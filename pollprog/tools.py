@@ -55,6 +55,7 @@ OURS = {
     "pip": "pip pip3",
     "pytest": "pytest py.test",
     "rsync": "rsync",
+    "squashfs": "mksquashfs unsquashfs",
     "wget": "wget",
     "xz": "xz unxz xzcat lzma unlzma lzcat",
 }

@@ -34,8 +34,8 @@ class Rsync(Program):
     attached = "by evidence: bytes read and written by its three processes"
     totals = "its own, worked out from its percentage; none while it still looks for files"
     wrong = (
-        "What needs no transfer does not count as done: at least that much is. In a terminal, and where its output goes to a file, "
-        "nothing is added; say `--info=progress2` yourself there."
+        "What needs no transfer does not count as done: at least that much is. Where its output goes to a file, or both streams into one "
+        "pipe, nothing is added; say `--info=progress2` yourself there."
     )
 
     def prepare(self, command: Command) -> Command:
