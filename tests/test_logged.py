@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,6 +67,19 @@ def test_what_is_written_from_the_first_look_on_is_told_record_by_record(worker:
     assert listener.told == [(2, b"one"), (2, b"two")]
     probe.close()
     assert listener.closed
+
+
+def test_what_is_heard_is_not_read_as_the_other_stream_that_goes_there(worker: tuple[Child, Target]) -> None:
+    started, target = worker
+    target.claims = {1: Whole()}
+    target.ends = {1: os.open(f"/proc/{started.pid}/fd/2", os.O_RDONLY)}  # as of a job
+    listener = Listener()
+    probe = Logged(target, listener, (1, 2))
+    probe.sample()
+    says(started, "heard\n")
+    probe.sample()
+    os.close(target.ends[1])
+    assert listener.told == []
 
 
 def test_of_very_much_the_last_is_told_whole(worker: tuple[Child, Target]) -> None:

@@ -2,7 +2,7 @@
 
 Of a stream that the user sent into a regular file nothing has to be claimed: whoever may read the file can follow it, of a program that
 is attached to, too. Only what is printed from the first look on counts: what stood there before may be of another run. A stream that is
-claimed is heard in its own way, and not read here.
+claimed is heard in its own way, and not read here; nor is the other one of a job's command, where both go to one file.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class Logged:
         self._process = target.process
         self._probe = probe
         self._streams = [stream for stream in streams if stream not in target.claims]
+        self._heard = {identity(os.fstat(end)) for end in target.ends.values()}
+        """Where what is claimed goes: of a job, that is a file to which its other stream goes, too."""
         self._named = named
         self._followed: dict[tuple[int, int], Followed] = {}
 
@@ -64,7 +66,7 @@ class Logged:
         found: dict[tuple[int, int], tuple[int, OpenFile]] = {}
         for stream in self._streams:
             info = self._process.stream(stream)
-            if info is not None and stat.S_ISREG(info.st_mode):
+            if info is not None and stat.S_ISREG(info.st_mode) and identity(info) not in self._heard:
                 file = self._process.file(stream)
                 if file is not None and file.writes:
                     found.setdefault(file.key, (stream, file))
@@ -77,6 +79,11 @@ class Logged:
     def close(self) -> None:
         """Give back what the probe holds."""
         self._probe.close()
+
+
+def identity(info: os.stat_result) -> tuple[int, int]:
+    """By what a file is known."""
+    return info.st_dev, info.st_ino
 
 
 class Followed:
