@@ -160,6 +160,7 @@ class Given(Surroundings):
     """What a job's command will find."""
 
     __slots__ = ("_directory", "_environment", "_source", "_streams")
+    ours = True
 
     def __init__(
         self, streams: Sequence[int], directory: str, environment: Mapping[str, str], source: int | None

@@ -28,6 +28,8 @@ class Surroundings:
     """What a command will find that inherits all that we have."""
 
     __slots__ = ()
+    ours = False
+    """What the command prints comes to us alone: people read its last lines, as far as the filters pass them."""
 
     def claimable(self, stream: int) -> bool:
         """Whether a tool may hear this stream before it goes on to where the user sent it.

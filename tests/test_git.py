@@ -8,17 +8,24 @@ import shutil
 import subprocess
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from children import wait_until
 from terminals import ENVIRONMENT, PATIENCE
 from tool_runs import PLACES, gets, told, told_of_a_running_one
 
 from pollprog.launch import Command
 from pollprog.probes import git as tool_module
 from pollprog.probes.git import PHASES, TOOL, subcommand
+from pollprog.probes.git_lines import Without
 from pollprog.probes.testing import Recording, play
+from pollprog.spawning import spawn
 from pollprog.status import Unit
 from pollprog.surroundings import Surroundings, within
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 RECORDINGS = Path(__file__).parent / "data" / "recordings"
 PROGRESS = re.compile(rb"(?:(?:remote: )?(?:[A-Z][a-z]+ [a-z]+:|Total) +[0-9]+[^\r\n]*[\r\n]+)+")
@@ -135,6 +142,49 @@ def test_it_is_heard_where_it_says_something_and_opens_no_editor(
         assert within(place, lambda: TOOL.prepare(command)).argv == (("heard",) if heard else command.argv)
 
 
+class Job(Surroundings):
+    """Those of a daemon's job, with this environment."""
+
+    ours = True
+
+    def __init__(self, **environment: str) -> None:
+        self._environment = environment
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return self._environment
+
+
+@pytest.mark.parametrize(
+    ("words", "added"),
+    [
+        (["-C", "clone", "clone", "x"], ["-C", "clone", "clone", "--progress", "x"]),
+        (["pull"], ["pull", "--progress"]),
+        (["clone", "--progress", "x"], None),
+        (["clone", "-q", "x"], None),
+        (["fetch", "--no-progress"], None),
+        (["gc"], None),
+    ],
+)
+def test_a_job_shows_its_progress_to_us(words: list[str], added: list[str] | None) -> None:
+    command = Command(["git", *words])
+    for place in (Job(), Job(LANG="en_GB.UTF-8"), Job(LANG="C.UTF-8", LANGUAGE="de"), Job(LANG="de_DE", LC_ALL="C")):
+        assert within(place, lambda: TOOL.prepare(command)).argv == ("git", *(added or words))
+    for place in (Job(LANG="de_DE.UTF-8"), Job(LANG="en_US.UTF-8", LANGUAGE="de:en")):
+        assert within(place, lambda: TOOL.prepare(command)).argv == command.argv
+
+
+@pytest.mark.parametrize("size", [1, 7, 9999])
+def test_of_a_job_people_read_the_rest(size: int) -> None:
+    shown = (RECORDINGS / "git_clone_progress.stderr").read_bytes() + (
+        RECORDINGS / "git_repack_progress.stderr"
+    ).read_bytes()
+    rest = b"remote: Open requests: 3\nwarning: x\rremote: \n\nTotal 3\nfatal: y"
+    data, through = shown + rest, Without()
+    passed = b"".join(through.passing(data[at : at + size]) for at in range(0, len(data), size)) + through.end()
+    assert passed == b"Cloning into 'gr2'...\n" + rest
+
+
 # --- the real one
 
 
@@ -187,3 +237,17 @@ def test_one_that_runs_already_is_told_by_the_file_into_which_it_prints(source: 
     lines = told_of_a_running_one(slow_clone(source, tmp_path, "--progress 2>err"), tmp_path, "git")
     assert len(lines) >= 2
     assert {line["total"] for line in lines[:-1]} == {1_000_000}
+
+
+@pytest.mark.tool("git")
+def test_a_job_is_told_and_its_last_words_are_those_without_us(source: Path, tmp_path: Path) -> None:
+    words = ["git", "clone", "--no-local", str(source), "copy"]
+    spawned = spawn(words, directory=str(tmp_path), environment=ENVIRONMENT)
+    try:
+        wait_until(spawned.launched.reap)
+        assert spawned.launched.printed is not None
+        records = spawned.launched.printed.records()
+        assert any(record.startswith(b"Receiving objects: 100%") for _, record in records)
+        assert spawned.printed() == "Cloning into 'copy'...\n"
+    finally:
+        spawned.close()

@@ -1,7 +1,8 @@
 """``git``: the progress that it prints, in a terminal, or with ``--progress`` into a pipe or a file: its phases under one fraction.
 
-Nothing is added. Without ``--progress`` git shows nothing in a pipe or a file, and asks the other side for nothing: what that would add
-to the output can't be told from what it says otherwise, so it could not be taken out again. Then evidence tells how much has come.
+Without ``--progress`` git shows nothing in a pipe or a file, and asks the other side for nothing. ``run`` does not add it: what the
+other side then prints can't be told from what it says otherwise, so it could not be taken out again. Then evidence tells how much has
+come. To a daemon's job, whose output nobody gets but us, it is added.
 What may open an editor is not heard in a terminal (``merge``, ``rebase -i``; ``pull`` but with ``--ff-only``, ``--no-edit``, ``--rebase``).
 Titles in another language than English say nothing.
 """
@@ -50,13 +51,15 @@ PHASES: Mapping[str, Mapping[str, int]] = {
 VALUED = ("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--super-prefix", "--config-env", "--list-cmds")
 SEVERAL = ("--all", "--multiple", "--recurse-submodules", "--recursive", "-m")
 """With one of these it all happens more than once."""
+SHOWING = ("clone", "fetch", "pull", "push", "checkout", "fsck")
+"""Commands that can be told to show their progress."""
 
 
 class Git(Program):
     """Knows git with those of its commands that take long."""
 
     name = "git"
-    launched = "by the progress that it prints, in a terminal, or with `--progress` into a pipe or a file; else by evidence: what it writes"
+    launched = "by the progress that it prints: in a terminal, in a daemon's job, with `--progress` anywhere; else by evidence: what it writes"
     attached = "by its progress, where it goes into a file (`--progress 2>log`); else by evidence: what it writes"
     totals = "its own counts of objects and files, in English; the weights of the phases are ours"
     wrong = (
@@ -70,6 +73,8 @@ class Git(Program):
 
     def prepare(self, command: Command) -> Command:
         """The same command; what it says is heard, if it says anything."""
+        if here().ours:
+            return asked(command)
         if here().is_terminal(2):
             return command if edits(command.argv) else listening(command, 2)
         return listening(command, 2) if {"--progress", "rebase"} & set(command.argv) else command
@@ -99,13 +104,39 @@ class Git(Program):
 
 def subcommand(argv: Sequence[str]) -> str:
     """Which of git's commands these words are for; '' for none."""
-    words = iter(argv[1:])
-    for word in words:
-        if not word.startswith("-"):
-            return word
-        if word in VALUED:
-            next(words, "")
-    return ""
+    place = place_of(argv)
+    return argv[place] if place < len(argv) else ""
+
+
+def place_of(argv: Sequence[str]) -> int:
+    """Where the command stands among the words: behind the options that are for any."""
+    place = 1
+    while place < len(argv) and argv[place].startswith("-"):
+        place += 2 if argv[place] in VALUED else 1
+    return place
+
+
+def asked(command: Command) -> Command:
+    """The same command of a job, which shows its progress to us, and to people the rest."""
+    argv = list(command.argv)
+    if "--progress" in argv or subcommand(argv) not in SHOWING or not english():
+        return listening(command, 2)
+    if has_option(argv, "q", ("--quiet", "--no-progress")):
+        return command
+    from pollprog.probes.git_lines import Without
+
+    behind = place_of(argv) + 1
+    return command.with_words([*argv[:behind], "--progress", *argv[behind:]]).hearing(2, Without())
+
+
+def english() -> bool:
+    """Whether the titles will be in English."""
+    environment = here().environment
+    values = [environment.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG")]
+    language = next(filter(None, values), "C")
+    if language.partition(".")[0] in ("C", "POSIX"):
+        return True
+    return (environment.get("LANGUAGE") or language).startswith("en")
 
 
 def edits(argv: Sequence[str]) -> bool:
