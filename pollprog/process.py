@@ -324,12 +324,13 @@ class Process:
         return self._paths[key]
 
     def read(self, file: OpenFile, start: int, size: int) -> bytes:
-        """What stands in one of its regular files, from `start`. OSError where we may not read it, or it is another file by now."""
+        """What stands in one of its files, from `start`. OSError where we may not read it, or it is another file by now."""
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         descriptor = os.open(f"fd/{file.fd}", flags, dir_fd=self._directory)
         try:
             info = os.fstat(descriptor)
-            if not stat.S_ISREG(info.st_mode) or (info.st_dev, info.st_ino) != file.key:
+            key = (info.st_rdev, 0) if stat.S_ISBLK(info.st_mode) else (info.st_dev, info.st_ino)
+            if key != file.key:
                 raise FileNotFoundError(f"descriptor {file.fd} is another file by now")
             return os.pread(descriptor, size, start)
         finally:

@@ -78,9 +78,9 @@ def files(folder: Path) -> list[bytes]:
     return [path.read_bytes() if (path := folder / name).exists() else b"" for name in ("out", "err")]
 
 
-def told(command: str, folder: Path, source: str, *, terminal: bool = False) -> list[dict[str, Any]]:
-    """The statuses of one source, and behind them the last of all, while the command runs to its good end."""
-    script = f"cd {shlex.quote(str(folder))}; pollprog run --interval 0.1 --progress-fd 3 {command} 3>lines"
+def told(command: str, folder: Path, source: str, *, terminal: bool = False, under: str = "") -> list[dict[str, Any]]:
+    """The statuses of one source, and behind them the last of all, while the command runs to its good end; `under`: what runs us."""
+    script = f"cd {shlex.quote(str(folder))}; {under} pollprog run --interval 0.1 --progress-fd 3 {command} 3>lines"
     said(script, terminal=terminal)
     lines = [json.loads(line) for line in (folder / "lines").read_text().splitlines()]
     assert lines[-1]["state"] == "succeeded"

@@ -1,0 +1,1 @@
+genisoimage -o iso2.img -R tree

@@ -1,0 +1,1 @@
+ntfsclone -f -s -O nt.special nt.img

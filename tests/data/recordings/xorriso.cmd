@@ -1,0 +1,1 @@
+xorriso -as mkisofs -o iso.img big4.bin big4.bin rnd.bin

@@ -1,0 +1,41 @@
+"""A program that is slower than it is, so that there is something to be told: one kind of its system calls takes longer.
+
+Nobody but that program is slowed, and nobody stops it, as a debugger would: what stands still is told as paused.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from typing import TYPE_CHECKING
+
+from terminals import PATIENCE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CALLS = {
+    "fallocate": "int fallocate{}(int a, int b, off_t c, off_t d) {{ return slow(), syscall(SYS_fallocate, a, b, c, d); }}",
+    "lseek": "off_t lseek{}(int a, off_t b, int c) {{ return slow(), syscall(SYS_lseek, a, b, c); }}",
+    "pread": "ssize_t pread{}(int a, void *b, size_t c, off_t d) {{ return slow(), syscall(SYS_pread64, a, b, c, d); }}",
+    "pwrite": "ssize_t pwrite{}(int a, const void *b, size_t c, off_t d) {{ return slow(), syscall(SYS_pwrite64, a, b, c, d); }}",
+}
+BEGIN = """
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+extern char *program_invocation_short_name;
+long syscall(long number, ...);
+static void slow(void) { if (!strcmp(program_invocation_short_name, PROGRAM)) usleep(MICROSECONDS); }
+"""
+
+
+def slowed(folder: Path, program: str, call: str, microseconds: int) -> str:
+    """The words before a command that make each such call of this program take so much longer. It takes gcc."""
+    code = BEGIN + "\n".join(CALLS[call].format(wide) for wide in ("", "64"))
+    library = folder / "slow.so"
+    words = ["gcc", "-shared", "-fPIC", "-w", f'-DPROGRAM="{program}"', f"-DMICROSECONDS={microseconds}", "-xc", "-"]
+    subprocess.run([*words, "-o", library], input=code, text=True, check=True, timeout=PATIENCE)
+    return f"LD_PRELOAD={shlex.quote(str(library))}"

@@ -1,0 +1,102 @@
+"""resize2fs: its bar, however it is cut, and the real one, wherever its output goes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from children import child, target_for
+from slowed import slowed
+from terminals import ENVIRONMENT, PATIENCE
+from tool_runs import PLACES, gets, told
+
+from pollprog.launch import Command
+from pollprog.probes.resize2fs import TOOL, Bar
+from pollprog.probes.resize2fs_probe import PASSES, Resize2fsProbe
+
+RECORDING = Path(__file__).parent / "data" / "recordings" / "resize2fs_p_shrink.stdout"
+PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
+SHRINK = "resize2fs -p -M image"
+
+
+def fractions(data: bytes, size: int) -> list[tuple[int, str]]:
+    """What is said of this output, in pieces of so many bytes."""
+    with child() as worker, target_for(worker.pid) as target:
+        bar = Bar()
+        target.claims = {1: bar}
+        probe = Resize2fsProbe(target)
+        told_of = []
+        for start in range(0, len(data), size):
+            piece = data[start : start + size]
+            assert bar.passing(piece) == piece
+            if (sample := probe.sample()) is not None:
+                told_of.append((sample.current, sample.phase))
+        assert bar.end() == b""
+        return told_of
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_recording_is_told_place_by_place_however_it_is_cut(size: int) -> None:
+    told_of = fractions(RECORDING.read_bytes(), size)
+    if size == 1000:
+        assert told_of == []  # all of it in one piece: it is over
+        return
+    assert all(old[0] <= new[0] for old, new in pairwise(told_of))
+    assert list(dict.fromkeys(phase for _, phase in told_of)) == ["Relocating blocks", "Scanning inode table"]
+    if size == 1:
+        assert told_of[-1] == (900_000, "Scanning inode table")
+        assert len({current for current, _ in told_of}) > 60
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"Bl\xf6cke werden verlegt  " + b"-" * 40 + b"\b" * 40 + b"XX",
+        b"Relocating blocks  " + b"-" * 39 + b"\b" * 40 + b"XX",
+        b"Something else  " + b"-" * 40 + b"\b" * 40 + b"XX",
+        b"\xff\x00" * 4000,
+    ],
+)
+def test_what_is_no_bar_is_not_told(data: bytes) -> None:
+    assert fractions(data, 5) == []
+
+
+def test_it_is_heard_only_if_it_prints_bars() -> None:
+    command = Command(["resize2fs", "-M", "a"])
+    assert TOOL.prepare(command) is command
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A file system of which the end is in use, and the beginning is not."""
+    (tmp_path / "tree").mkdir()
+    for number in range(8):
+        (tmp_path / "tree" / str(number)).write_bytes(os.urandom(3_000_000))
+    script = (
+        "truncate -s 32M whole; mke2fs -q -F -t ext4 -b 1024 -O ^has_journal -d tree whole && "
+        "for i in 0 1 2 3 4 5; do debugfs -w -R 'rm '$i whole; done; e2fsck -fy whole; cp whole image"
+    )
+    environment = ENVIRONMENT | {"PATH": PATH}
+    subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, check=True, env=environment, capture_output=True, timeout=PATIENCE
+    )
+    return tmp_path
+
+
+@pytest.mark.tool("resize2fs", "mke2fs")
+@pytest.mark.parametrize(("place", "terminal"), [*((place, False) for place in PLACES), ("", True), ("2>err", True)])
+def test_what_it_prints_and_how_it_ends_is_as_without_us(place: str, *, terminal: bool, image: Path) -> None:
+    gets(SHRINK, place, image, fresh="cp whole image", terminal=terminal)
+    if not terminal:
+        gets("resize2fs -p tree 3", place, image)
+
+
+@pytest.mark.tool("resize2fs", "mke2fs", "gcc")
+def test_progress_comes(image: Path) -> None:
+    lines = told(SHRINK, image, "resize2fs", under=slowed(image, "resize2fs", "pread", 20_000))
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
+    assert {line["phase"] for line in lines[:-1]} <= set(PASSES)
+    assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
