@@ -62,6 +62,7 @@ OURS = {
     "resize2fs": "resize2fs",
     "rsync": "rsync",
     "squashfs": "mksquashfs unsquashfs",
+    "shred": "shred",
     "wget": "wget",
     "xorriso": "xorriso xorrisofs",
     "xz": "xz unxz xzcat lzma unlzma lzcat",

@@ -80,6 +80,7 @@ PACKAGES = {
     "sha256sum": "coreutils",
     "sha384sum": "coreutils",
     "sha512sum": "coreutils",
+    "shred": "coreutils",
     "sleep": "coreutils",
     "systemd-analyze": "systemd",
     "umount": "mount",
