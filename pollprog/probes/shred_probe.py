@@ -31,6 +31,7 @@ class ShredProbe:
         """How much is written to each, in each pass, in their order; by what tells one file from another."""
         self._told = 0
         self._phase = ""
+        self._last: Sample | None = None
 
     def sample(self) -> Sample | None:
         """What it has written; None before it writes, and where its counters or its files are hidden."""
@@ -38,8 +39,8 @@ class ShredProbe:
         file = next((file for file in self._process.files() if file.writes and file.fd > 2), None)
         if self._files is None and file is not None and io is not None:
             self._files = self._find(file)
-        if not self._files or io is None:
-            return None
+        if not self._files or io is None:  # it is ending, or not there yet
+            return self._last
         total = sum(self._files.values()) * self._passes
         if file is not None and file.key in self._files:
             before = 0
@@ -51,7 +52,10 @@ class ShredProbe:
         if not total or not self._told:
             return None
         whole = total if self._total is None else self._total
-        return Sample(min(self._told, total), whole, phase=self._phase, source="shred", activity=self._activity.look())
+        self._last = Sample(
+            min(self._told, total), whole, phase=self._phase, source="shred", activity=self._activity.look()
+        )
+        return self._last
 
     def _look(self, file: OpenFile, size: int, before: int, written: int) -> None:
         if not size or file.position > size:
