@@ -30,7 +30,7 @@ from pollprog.probes import Surveys, Target
 from pollprog.probes.contract import STATUS
 from pollprog.probes.evidence import Evidence
 from pollprog.probes.treesize import survey_tree
-from pollprog.probes.trust import check, close
+from pollprog.probes.trust import check, close, made_by
 from pollprog.status import Bound
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ class Chooser:
         for identity, process, make in self._wanted():
             pair = self._probes.pop(identity, None)
             if pair is None:
-                made = self._guarded(identity[0], make, process)
+                made = self._guarded(identity[0], partial(made_by, make), process)
                 pair = None if made is None else (process, made)
             if pair is not None:
                 found[identity] = pair

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from pollprog.status import Bound, Sample, Unit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pollprog.probes import Probe
 
-__all__ = ["check", "close"]
+__all__ = ["check", "close", "made_by"]
 
 log = logging.getLogger("pollprog")
 
@@ -37,6 +39,14 @@ def check(said: object) -> Sample | None:
         if not isinstance(word, kind):
             raise TypeError(f"{word!r} is not a {kind.__name__}")
     return said
+
+
+def made_by(make: Callable[[], Probe]) -> Probe:
+    """The probe that this makes; TypeError for what is none."""
+    made = make()
+    if not all(callable(getattr(made, method, None)) for method in ("sample", "close")):
+        raise TypeError(f"probe() returned {type(made).__name__}, which cannot be looked at")
+    return made
 
 
 def close(probe: Probe) -> None:

@@ -1,0 +1,146 @@
+"""Plugins of strangers that do what no plugin may: the command runs as without them, and what is told is right."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from children import wait_until
+from terminals import ENVIRONMENT, PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+READER = f"""\
+#!{sys.executable} -S
+import os, sys, time
+with open("input", "rb") as file:
+    while not os.path.exists("enough"):
+        file.read(1 << 16)
+        time.sleep(0.05)
+    while file.read(1 << 20):
+        pass
+print("read")
+sys.exit(3)
+"""
+SIZE = 64 << 20
+PLUGIN = """
+import time
+{before}
+from pollprog.status import Sample
+from pollprog.probes.records import Records, Rule
+
+class Probe:
+    looks = 0
+    def __init__(self, target):
+        self.target = target
+    def sample(self):
+        self.looks += 1
+        {sample}
+    def close(self):
+        {close}
+
+class Tool:
+    name = "reader"
+    def recognise(self, command):
+        {recognise}
+    def prepare(self, command):
+        raise ValueError("it was not asked to")
+    def probe(self, target):
+        {probe}
+
+TOOL = Tool()
+"""
+USUAL = {
+    "before": "",
+    "sample": "return None",
+    "close": "pass",
+    "recognise": "return True",
+    "probe": "return Probe(target)",
+}
+DROPPED = {
+    "cannot be imported": {"before": "import no_such_module"},
+    "ends the interpreter when it is imported": {"before": "raise SystemExit(3)"},
+    "raises when it is asked": {"recognise": "raise KeyError('what')"},
+    "has no probe": {"probe": "return None"},
+    "has a pattern that may take for ever": {
+        "probe": "return Records(target, [Rule(rb'(a+)+(?P<current>.)')], source='bad', streams=(2,))"
+    },
+    "raises at its third look": {"sample": "return Sample(1 // (self.looks < 3), source='bad')"},
+    "counts less than nothing": {"sample": "return Sample(-1, 10, source='bad')"},
+    "says what is no number": {"sample": "return Sample(float('nan'), 10, source='bad')"},
+    "says what is no sample": {"sample": "return 'half of it'"},
+    "hangs": {"sample": "time.sleep(3600)", "close": "time.sleep(3600)"},
+}
+"""What one of them does: it is left out, with a line in the log, and evidence speaks."""
+BELIEVED = {
+    "says more than there is": {"sample": "return Sample(20, 10, source='bad')"},
+    "goes back and forth": {"sample": "return Sample(5 - self.looks % 3, 10, source='bad')"},
+    "is at its end from the start": {"sample": "return Sample(10, 10, source='bad')"},
+    "raises when it is closed": {"sample": "return None", "close": "raise ValueError"},
+}
+"""What no check finds: the rules of the channel hold all the same."""
+
+
+def run(does: dict[str, str], folder: Path, until: Callable[[list[dict[str, Any]], str], bool]) -> list[dict[str, Any]]:
+    """The statuses of a program that reads slowly until these, and what was written into the log, are as they should be."""
+    info = folder / "packages" / "bad-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "entry_points.txt").write_text("[pollprog.probes]\nreader = bad_plugin:TOOL\n")
+    (folder / "packages" / "bad_plugin.py").write_text(PLUGIN.format(**{**USUAL, **does}))
+    (folder / "input").write_bytes(bytes(SIZE))
+    (folder / "reader").write_text(READER)
+    (folder / "reader").chmod(0o755)
+    for name in ("lines", "log"):
+        (folder / name).touch()
+    script = "pollprog run --progress log --interval 0.1 --progress-fd 3 ./reader >out 3>lines 2>log"
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(folder / "packages")}
+    with subprocess.Popen(["bash", "-c", script], cwd=folder, env=environment) as running:
+        try:
+            wait_until(lambda: until(statuses(folder), (folder / "log").read_text()))
+        finally:
+            (folder / "enough").touch()
+        assert running.wait(PATIENCE) == 3
+    assert (folder / "out").read_text() == "read\n"
+    *lines, last = statuses(folder)
+    assert (last["state"], last["exit"]) == ("failed", 3)
+    return lines
+
+
+def statuses(folder: Path) -> list[dict[str, Any]]:
+    """Those that were told so far."""
+    return [
+        json.loads(line) for line in (folder / "lines").read_text().splitlines(keepends=True) if line.endswith("\n")
+    ]
+
+
+def assert_sound(lines: list[dict[str, Any]]) -> None:
+    """Nothing falls within its phase, and nothing is at its end before it is."""
+    assert all(line["fraction"] is None or 0 <= line["fraction"] < 1 for line in lines)
+    for old, new in pairwise(lines):
+        if (old["phase"], old["total"]) == (new["phase"], new["total"]):
+            assert old["current"] <= new["current"]
+
+
+@pytest.mark.parametrize("what", DROPPED)
+def test_one_that_fails_is_named_in_one_line_and_evidence_takes_over(what: str, tmp_path: Path) -> None:
+    def taken_over(lines: list[dict[str, Any]], log: str) -> bool:
+        own = [line for line in lines if line["source"] == "evidence:input-position" and line["total"] == SIZE]
+        return len(own) >= 3 and "bad_plugin" in log
+
+    lines = run(DROPPED[what], tmp_path, taken_over)
+    log = (tmp_path / "log").read_text().splitlines()
+    assert len([line for line in log if "bad_plugin" in line]) == 1, log
+    assert_sound(lines)
+
+
+@pytest.mark.parametrize("what", BELIEVED)
+def test_one_that_says_what_cannot_be_breaks_no_rule_of_the_channel(what: str, tmp_path: Path) -> None:
+    lines = run(BELIEVED[what], tmp_path, lambda lines, _: len(lines) >= 5)
+    assert "bad_plugin" not in (tmp_path / "log").read_text()
+    assert_sound(lines)
