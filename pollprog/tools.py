@@ -41,6 +41,7 @@ OURS = {
     "7z": "7z 7za 7zr 7zz",
     "apt": "apt-get apt",
     "badblocks": "badblocks",
+    "cryptsetup": "cryptsetup",
     "curl": "curl",
     "dd": "dd",
     "ddrescue": "ddrescue",

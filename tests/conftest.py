@@ -30,6 +30,7 @@ PACKAGES = {
     "cksum": "coreutils",
     "cmp": "diffutils",
     "cp": "coreutils",
+    "cryptsetup": "cryptsetup-bin",
     "dd": "coreutils",
     "ddrescue": "gddrescue",
     "debugfs": "e2fsprogs",

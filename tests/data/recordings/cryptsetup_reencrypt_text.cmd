@@ -1,0 +1,2 @@
+# env LC_ALL=C
+cryptsetup reencrypt --force-offline-reencrypt --key-file kf l.img
