@@ -49,6 +49,17 @@ def test_what_ninja_never_prints_says_nothing() -> None:
     assert play(TOOL, Recording(["ninja"], {1: data})) == []
 
 
+def test_what_it_has_forked_off_and_is_no_other_program_yet_is_no_other_ninja() -> None:
+    with child() as worker, target_for(worker.pid) as target:
+        probe = TOOL.probe(target)
+        worker.does("open('/proc/self/comm', 'w').write('ninja'); r, w = os.pipe()")
+        worker.does("p = os.fork() or (os.close(w), os.read(r, 1), os._exit(0))")
+        probe.feed(1, b"[1/2] a")
+        assert len(target.tree.look()) == 2
+        assert isinstance(probe.sample(), Sample)
+        worker.does("os.close(w); os.waitpid(p, 0)")
+
+
 def test_where_one_ninja_runs_another_neither_is_believed(tmp_path: Path) -> None:
     with child() as worker, target_for(worker.pid) as target:
         probe = TOOL.probe(target)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pollprog.launch import Command
     from pollprog.probes import Target
     from pollprog.probes.records import Records
+    from pollprog.process import Process
     from pollprog.status import Sample
 
 __all__ = ["MARKS", "Alone", "Generated", "heard", "targets"]
@@ -92,9 +93,16 @@ class Alone(Single):
         self._names = names
 
     def _believed(self) -> bool:
-        if not self._mixed:
-            self._mixed = sum(told.name in self._names for _, told in self._target.tree.look()) > 1
+        process = self._target.process
+        for other, told in self._target.tree.look():
+            if told.name in self._names and other.pid != process.pid and not same_work(process, other):
+                self._mixed = True
         return not self._mixed
+
+
+def same_work(process: Process, other: Process) -> bool:
+    """Whether the other is what this one has just forked off, and has not yet become another program."""
+    return (process.argv(), process.link("cwd")) == (other.argv(), other.link("cwd"))
 
 
 class Generated(Single):
