@@ -47,7 +47,7 @@ class Case:
     worker: str
     """The name of the process that the peers are asked about."""
     count: Callable[[], float] | Path | None
-    """The independent count: polled, or a strace log to be read afterwards; None: bytes of output by share of the last."""
+    """The independent count: polled, or a strace log to be read afterwards; None: there is none but the share of the time."""
     cpu_bound: bool = False
     remove: list[Path] = field(default_factory=list)
 
@@ -193,14 +193,24 @@ class Result:
     progress_error: float | None
     pv_error: float | None
     sources: list[str]
+    """Who said it, without its kind."""
     bounds: list[str]
     fell: bool
     early: bool
     exit: int
 
 
-def measure(case: Case) -> Result:
-    """Run one command, and compare."""
+def start_silent(argv: list[str], writer: int) -> subprocess.Popen[bytes]:
+    """Start a pollprog whose command's output nobody wants; `writer`: its descriptor for statuses."""
+    return subprocess.Popen(argv, pass_fds=[writer], stdout=subprocess.DEVNULL)
+
+
+def measure(
+    case: Case,
+    options: tuple[str, ...] = (),
+    start: Callable[[list[str], int], subprocess.Popen[bytes]] = start_silent,
+) -> Result:
+    """Run one command, and compare. `options`: more words for ``pollprog run``."""
     reader, writer = os.pipe()
     counted = Series()
     stop = threading.Event()
@@ -212,9 +222,7 @@ def measure(case: Case) -> Result:
 
     argv = [sys.executable, "-m", "pollprog", "run", "--progress", "none", "--progress-fd", str(writer)]
     began = time.time()
-    child = subprocess.Popen(
-        [*argv, "--interval", INTERVAL, "--", *case.argv], pass_fds=[writer], stdout=subprocess.DEVNULL
-    )
+    child = start([*argv, "--interval", INTERVAL, *options, "--", *case.argv], writer)
     os.close(writer)
     peers = Peers(child.pid, case.worker)
     poller = threading.Thread(target=poll)
@@ -240,10 +248,11 @@ def measure(case: Case) -> Result:
     def error(pairs: list[tuple[float, float]]) -> float | None:
         return sum(abs(a - b) for a, b in pairs) / len(pairs) if pairs else None
 
-    def truth(when: float) -> float:
-        return counted.at(when) / whole
-
     known = whole > 0
+
+    def truth(when: float) -> float:
+        return counted.at(when) / whole if known else (when - began) / (ended - began)
+
     return Result(
         statuses=len(running),
         seconds=seconds,
@@ -255,12 +264,8 @@ def measure(case: Case) -> Result:
         time_error=error(
             [(f, (when - began) / (ended - began)) for (when, _), f in zip(running, fractions, strict=True)]
         ),
-        progress_error=error([(v, truth(t)) for t, v in zip(peers.progress.times, peers.progress.values, strict=True)])
-        if known
-        else None,
-        pv_error=error([(v, truth(t)) for t, v in zip(peers.pv.times, peers.pv.values, strict=True)])
-        if known
-        else None,
+        progress_error=error([(v, truth(t)) for t, v in zip(peers.progress.times, peers.progress.values, strict=True)]),
+        pv_error=error([(v, truth(t)) for t, v in zip(peers.pv.times, peers.pv.values, strict=True)]),
         sources=sorted({str(line["source"]).partition(":")[2] or str(line["source"]) for _, line in running}),
         bounds=sorted({str(line["bound"]) for _, line in running}),
         fell=any(later < earlier for earlier, later in pairwise(fractions)),

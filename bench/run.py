@@ -10,6 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 BENCHES = {
     "accuracy.py": "the fraction, against an independent count, time, progress and pv",
+    "tools.py": "what each tool's plugin says, against time, evidence, progress and pv; and that nothing else is another",
     "eta.py": "the remaining time, against published estimators",
     "dd_signals.py": "dd under SIGUSR1: nothing killed, nothing short",
     "copying.py": "our copy loop, against cp",
