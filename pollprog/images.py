@@ -33,11 +33,13 @@ async def convert_image(
     work = running()
     if compress and to == "raw":
         raise InvalidParameter("compress: there is nothing compressed in a raw image", parameter="compress")
-    words = ["qemu-img", "convert", *([] if source_format is None else ["-f", source_format]), "-O", to]
+    words = ["qemu-img", "convert", "-p", *([] if source_format is None else ["-f", source_format]), "-O", to]
     with ExitStack() as stack:
         _, info = await work.thread(partial(opened, stack, source))
         async with fresh(source, info, destination, overwrite=overwrite) as (_, temporary):
-            await said_plainly([*words, *(["-c"] if compress else []), str(source), temporary], destination)
+            await said_plainly(
+                [*words, *(["-c"] if compress else []), str(source), temporary], destination, probe="qemu-img"
+            )
             return await work.thread(partial(size_of, temporary))
 
 

@@ -163,11 +163,16 @@ def plain(work: Work) -> dict[str, str]:
     return {**work.environment, "LC_ALL": "C", "PATH": f"{work.environment.get('PATH', os.defpath)}:{SYSTEM}"}
 
 
-async def said_plainly(argv: list[str], path: Path, *, output: int | None = None, source: int | None = None) -> str:
-    """Run a command of ours, which writes at `path`. Raises NoSpace where that was why it failed."""
+async def said_plainly(
+    argv: list[str], path: Path, *, output: int | None = None, source: int | None = None, probe: str | None = None
+) -> str:
+    """Run a command of ours, which writes at `path`. Raises NoSpace where that was why it failed.
+
+    `probe`: who alone is to say how far it is, of a program that always says it.
+    """
     work = running()
     try:
-        return await work.command(argv, environment=plain(work), output=output, source=source)
+        return await work.command(argv, environment=plain(work), output=output, source=source, probe=probe)
     except CommandFailed as error:
         code = next((code for code in FULL if os.strerror(code) in error.output), None)
         if code is None and (FEARED in error.output or is_full(path if output is None else output)):

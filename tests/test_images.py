@@ -62,6 +62,16 @@ def test_an_image_is_compressed_if_asked_for(served: Door, here: Place) -> None:
     assert sizes[1] * 4 < sizes[0]
 
 
+@pytest.mark.tool("qemu-img")
+def test_a_conversion_is_told_by_what_qemu_img_says_of_itself(served: Door, here: Place) -> None:
+    source = here.dense(64 * MIB)
+    *statuses, reply = served.line().talk("ConvertImage", source=source, destination=here.path("new"), compress=True)
+    assert reply.error is None
+    told = [one.status for one in statuses if one.status["state"] == "running"]
+    assert len(told) >= 2
+    assert {(status["source"], status["total"]) for status in told} == {("qemu-img", 1_000_000)}
+
+
 def ntfs_data(path: str) -> bytes:
     return subprocess.run([program("ntfscat"), path, "data"], capture_output=True, check=True).stdout
 
