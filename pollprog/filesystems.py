@@ -95,7 +95,7 @@ async def make_filesystem(
     made = await work.thread(partial(room, device, size, overwrite=overwrite))
     undo = None if made is None else partial(remove, checked(device), made)
     try:
-        await said_plainly([*words, str(device), *size_words(size)], device)
+        await said_plainly([*words, str(device), *size_words(size)], device, probe="mke2fs")
         return await work.thread(partial(described, device))
     except BaseException:
         if undo is not None:
@@ -131,7 +131,7 @@ async def zero_free(
     work = running()
     await work.thread(partial(usable, device))
     before = await work.thread(partial(described, device))
-    printed = await said_plainly(["zerofree", "-v", str(device)], device)
+    printed = await said_plainly(["zerofree", "-v", str(device)], device, probe="zerofree")
     counts = COUNTS.search(printed)
     if counts is None:
         raise OperationFailed(f"zerofree did not say what it has done: {printed.strip()[-80:]}", path=str(device))

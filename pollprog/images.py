@@ -62,7 +62,7 @@ async def ntfs_clone(
         _, info = await work.thread(partial(opened, stack, source))
         async with fresh(source, info, destination, overwrite=overwrite) as (_, temporary):
             forced = ["--force"] if force else []
-            await said_plainly([*words, *forced, "--overwrite", temporary, str(source)], destination)
+            await said_plainly([*words, *forced, "--overwrite", temporary, str(source)], destination, probe="ntfsclone")
             return await work.thread(partial(size_of, temporary))
 
 

@@ -195,6 +195,18 @@ TOTAL = Sample(1, 10, source="with-total")
 # --- who speaks
 
 
+@pytest.mark.parametrize("named", [None, "sleep"])
+def test_a_command_that_is_looked_at_within_its_exec_is_known_at_the_next_look(
+    knows: Callable[..., MadeUp], monkeypatch: pytest.MonkeyPatch, named: str | None
+) -> None:
+    knows("sleep", lambda: SLEEPER)
+    words, early = Process.argv, [[], []]
+    monkeypatch.setattr(Process, "argv", lambda self: early.pop() if early else words(self))
+    with subprocess.Popen(["sleep", "100"]) as running, choosing(running.pid, named=named) as chooser:
+        assert [chooser.sample() for _ in range(3)] == [None, None, SLEEPER], "and nothing else speaks until then"
+        running.kill()
+
+
 @pytest.mark.tool("dd")
 @pytest.mark.parametrize(
     "script",

@@ -107,6 +107,21 @@ def test_a_check_is_told_by_what_e2fsck_says_of_itself(served: Door, here: Place
     assert {(status["source"], status["total"]) for status in told if status.get("total")} == {("e2fsck", 1_000_000)}
 
 
+def sources(served: Door, name: str, **parameters: Any) -> set[str]:
+    """Who has said how far a call was, while it ran."""
+    *statuses, reply = served.line().talk(name, **parameters)
+    assert reply.error is None, reply
+    return {one.status["source"] for one in statuses if one.status["state"] == "running" and "source" in one.status}
+
+
+@pytest.mark.tool("zerofree")
+def test_the_others_are_told_by_what_is_known_of_their_programs(served: Door, here: Place) -> None:
+    told = sources(served, "MakeFilesystem", device=here.path("large"), size=1 << 40, block_size=1024, lazy=False)
+    assert told == {"mke2fs"}
+    assert sources(served, "ZeroFree", device=here.ext(4 << 30)) == {"zerofree"}
+    assert "resize2fs" in sources(served, "ResizeFilesystem", device=here.ext(64 << 30, name="shrunk"), size=32 << 30)
+
+
 @pytest.mark.parametrize("size", [200 * MIB, 48 * MIB, 20 * MIB, None])
 def test_a_file_system_becomes_larger_or_smaller_and_holds_the_same(served: Door, image: str, size: int | None) -> None:
     if size is None:

@@ -89,6 +89,14 @@ def test_an_ntfs_is_saved_and_restored_and_cloned(served: Door, here: Place) -> 
     assert (told_.name, told_.parameters["path"]) == ("DestinationExists", cloned)
 
 
+@pytest.mark.tool("ntfsclone")
+def test_a_clone_is_told_by_what_ntfsclone_says_of_itself(served: Door, here: Place) -> None:
+    *statuses, reply = served.line().talk("NtfsClone", source=here.ntfs(512 * MIB), destination=here.path("new"))
+    assert reply.error is None
+    told = [one.status for one in statuses if one.status["state"] == "running"]
+    assert {(status["source"], status["total"]) for status in told if "source" in status} == {("ntfsclone", 1_000_000)}
+
+
 @pytest.mark.tool("qemu-img", "ntfsclone")
 def test_what_cannot_be_done_is_told_by_name_and_nothing_is_left(served: Door, here: Place) -> None:
     source, new, no, there = here.dense(MIB), here.path("new"), here.path("no/such"), here.path("there")

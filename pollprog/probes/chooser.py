@@ -61,6 +61,8 @@ log = logging.getLogger("pollprog")
 
 LOOK_AGAIN = 1.0
 """Seconds between two searches of the tree for a program that somebody knows."""
+FIRST = 1.0
+"""Seconds within which a command may be looked at before its exec is over."""
 MOST_SEEN = 10_000
 """Programs of which is remembered who knows them."""
 UNHEARD = 256
@@ -124,6 +126,9 @@ class Chooser:
         """What a tool, or the named probe, spoke of last; and how many there were, as far as they spoke in turn."""
         self._parts = 0
         self._looked = float("-inf")
+        self._began = time.monotonic()
+        self._within_exec = False
+        """At the last search a process was within an exec: then it has its new name, and no words yet."""
         self._stale = False
         """The probes that there are were made for another total."""
 
@@ -222,8 +227,9 @@ class Chooser:
             self._looked = float("-inf")
         now = time.monotonic()
         self._present = None
-        if now - self._looked >= LOOK_AGAIN:
-            self._looked = now
+        hasty = self._within_exec and now - self._began < FIRST  # a job's command is looked at in its first moment
+        if hasty or now - self._looked >= LOOK_AGAIN:
+            self._looked, self._within_exec = now, False
             self._look()
         self._listen()
         best: tuple[Sample, Identity, Probe] | None = None
@@ -236,7 +242,8 @@ class Chooser:
                 if sample.total is not None:
                     break
         if best is None:
-            return None if self._has_named() else self._say_evidence()
+            wait = self._has_named() or (self._within_exec and now - self._began < FIRST)
+            return None if wait else self._say_evidence()
         sample, identity, probe = best
         self._let_speak(identity[0], probe)
         return self._in_its_phase(sample, identity)
@@ -305,6 +312,7 @@ class Chooser:
             return None, ""
         for process, told in self._tree.look():
             words = process.argv()
+            self._within_exec |= not words
             command = Command(words, executable=process.link("exe") or None)
             knows = bool(words) and self._guarded(name, partial(tool.recognise, command))
             if knows:
@@ -317,7 +325,8 @@ class Chooser:
         if key not in self._known:
             words = process.argv()
             if not words:
-                return None  # within an exec a process has its new name a moment before its new words
+                self._within_exec = True
+                return None
             if len(self._known) >= MOST_SEEN:
                 self._known.clear()
             self._known[key] = self._recognise(Command(words, executable=process.link("exe") or None))
