@@ -182,10 +182,12 @@ def descends(pid: int, ancestor: int) -> bool:
 def stop_ourselves() -> None:
     """Stop as SIGTSTP does by default, and return when we are continued.
 
-    By the default action, the kernel's rule holds: nothing stops that no shell is there to continue.
+    By the default action, the kernel's rule holds: nothing stops that no shell is there to continue. The terminal's own SIGTSTP may be
+    pending yet, if we were told first that the command has stopped: so ours is raised before it may act, and what continues us takes
+    both away.
     """
-    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
     signal.raise_signal(signal.SIGTSTP)
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

@@ -150,6 +150,28 @@ def test_a_command_of_somebody_else_cannot_be_told_and_goes_on():
         launched.close()
 
 
+def test_a_stop_that_is_still_to_come_stops_us_no_second_time():
+    code = """
+import os, signal
+from pollprog import signals
+signals.hold()
+os.kill(os.getpid(), signal.SIGTSTP)  # as the terminal does, and it is not taken in yet
+signals.stop_ourselves()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], process_group=0) as process:
+        try:
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            assert is_stopped(process.pid)
+            process.send_signal(signal.SIGCONT)
+            _, status = os.waitpid(process.pid, os.WUNTRACED)
+            assert not os.WIFSTOPPED(status)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            assert process.returncode == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+
 # --- what the terminal sends
 
 
