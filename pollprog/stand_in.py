@@ -60,7 +60,7 @@ class Window:
     def __init__(self, stream: int, end: int, pid: int) -> None:
         self._stream = stream
         self._end = end
-        self._size = size_of(stream)
+        self._size = size_of(end)  # which it was given; the terminal's may be another one by now
         try:
             self._pidfd: int | None = os.pidfd_open(pid)
         except OSError:

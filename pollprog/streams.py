@@ -18,16 +18,16 @@ import select
 import threading
 from collections import deque
 
-from pollprog.stand_in import Untorn, Window
+from pollprog.stand_in import Untorn, Window, stand_in
 from pollprog.syscalls import punch_hole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pollprog.launch import Filter, Launched
 
-__all__ = ["Ear", "Splitter", "StatusFile", "listen", "try_thread"]
+__all__ = ["Ear", "Splitter", "StatusFile", "listen", "try_listening"]
 
 log = logging.getLogger("pollprog")
 
@@ -201,11 +201,15 @@ class TerminalEar(Ear):
         self._window.follow()
 
 
-def try_thread() -> None:
-    """Raise RuntimeError where no thread can be started: then nobody could listen."""
+def try_listening(streams: Iterable[int]) -> None:
+    """Raise where nobody could listen to these: where no thread can be started, or no pseudoterminal be had for a terminal."""
     thread = threading.Thread(target=bool)
     thread.start()
     thread.join()
+    for stream in streams:
+        if os.isatty(stream):
+            for end in stand_in(stream):
+                os.close(end)
 
 
 def listen(launched: Launched) -> None:

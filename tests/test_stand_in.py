@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from textwrap import dedent
 from typing import TYPE_CHECKING
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from terminals import ENVIRONMENT, PATIENCE, Terminal
+from terminals import ENVIRONMENT, PATIENCE, Terminal, session
 
+from pollprog.launch import is_stopped
 from pollprog.probes.program import Whole
 from pollprog.stand_in import Untorn
 
@@ -72,7 +74,7 @@ def seen(command: str) -> bytes:
     """All that a terminal gets of a command, and of its exit status."""
     terminal = Terminal(12, 70)
     try:
-        terminal.run("bash", "-c", f"{command}; echo status $?")
+        terminal.run("bash", "-c", f"{command}; status=$?; wait; echo status $status")  # the wait is for >(cat)
         assert terminal.wait_end() == 0
         return terminal.seen
     finally:
@@ -158,6 +160,57 @@ def test_it_is_stopped_and_goes_on_as_without_us(talk: Path, terminal: Terminal,
     terminal.type("clear; fg\n")
     rows = terminal.wait(lambda rows: "done" in rows and any(row.endswith("$") for row in rows))
     assert rows.count("done") == 1
+
+
+def test_in_the_background_it_is_stopped_by_what_it_writes_where_the_terminal_wants_that(
+    talk: Path, terminal: Terminal, tmp_path: Path
+) -> None:
+    command = says(talk, f"until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo first; echo done")
+    terminal.bash()
+    terminal.type(f"stty tostop; {RUN} {command} &\n")
+    terminal.wait(lambda rows: any(row.startswith("[1]") for row in rows))
+    (tmp_path / "go").touch()
+    terminal.wait(lambda _: any(is_stopped(pid) for pid in session(terminal.leader)))
+    terminal.type("clear; fg\n")
+    rows = terminal.wait(lambda rows: "done" in rows and any(row.endswith("$") for row in rows))
+    assert (rows.count("first"), rows.count("done")) == (1, 1)
+
+
+def test_what_it_writes_waits_for_a_terminal_that_is_held(talk: Path, terminal: Terminal, tmp_path: Path) -> None:
+    command = says(talk, f"echo ready; until [ -e {tmp_path}/go ]; do sleep 0.05; done; seq 5000; echo err >&2")
+    terminal.run("sh", "-c", f"{RUN} {command}")
+    terminal.wait(lambda rows: rows[0] == "ready")
+    terminal.type("\x13")
+    (tmp_path / "go").touch()
+    terminal.type("\x11")
+    assert terminal.wait_end() == 0
+    numbers = b"".join(b"%d\r\n" % number for number in range(1, 5001))
+    assert terminal.seen.endswith(numbers + b"err\r\n")
+
+
+def test_ctrl_c_ends_one_that_does_not_stop_writing(talk: Path, terminal: Terminal) -> None:
+    command = says(talk, "while true; do echo words; sleep 0.01; done")
+    terminal.bash()
+    terminal.type(f"{RUN} {command}\n")
+    terminal.wait(lambda rows: rows[-2] == "words")
+    terminal.type("\x03")
+    terminal.wait(lambda rows: any(row.endswith("$") for row in rows))
+    terminal.type("echo status $?\n")
+    terminal.wait(lambda rows: "status 130" in rows)
+
+
+@pytest.mark.tool("unshare", "mount")
+def test_where_there_is_no_pseudoterminal_it_has_the_terminal_itself(talk: Path, terminal: Terminal) -> None:
+    command = says(talk, "test -t 1 && echo words; exit 5")
+    alone = ["unshare", "--map-root-user", "--mount"]
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine allows no user namespaces")
+    script = f"mount -t tmpfs none /dev/pts && mount --bind /dev/null /dev/ptmx; {RUN} {command}; echo status $?"
+    terminal.run(*alone, "bash", "-c", script)
+    assert terminal.wait_end() == 0
+    said, *rows = terminal.rows()
+    assert "the plugin for talk, which is left out" in said
+    assert [row for row in rows if row][-2:] == ["words", "status 5"]
 
 
 def test_ctrl_c_reaches_it_once(talk: Path, terminal: Terminal) -> None:
