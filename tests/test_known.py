@@ -36,9 +36,12 @@ MOST = 1.01
 
 RUNS = {
     "cp": "cp large out",
+    "cp -r": "cp -r folder large copied",
     "install": "install large out",
+    "install -t": "install -t into large copy",
     "cat": "cat large > out",
     "mv": "mv moved /dev/shm/pollprog-test-known",
+    "mv -": "mv tree /dev/shm/pollprog-test-known-tree",
     "tar": "tar cf out folder large",
     "tar -C": "tar czf out -C folder .",
     "tar --directory": "tar czf out --directory=folder .",
@@ -47,7 +50,7 @@ RUNS = {
     "tar --zstd": "tar cf out --zstd large",
     "tar xz": "tar xzf packed.tgz -C into",
     "tar x": "tar xf packed.tar -C into",
-    "gzip": "gzip -k -f one",
+    "gzip": "gzip -k -f one two",
     "gunzip": "gunzip -k -f large.gz",
     "zcat": "zcat large.gz > out",
     "bzip2": "bzip2 -k -f one two",
@@ -79,7 +82,7 @@ RUNS = {
 }
 """What is run for each program that is said to be known, in a folder with the files of `inputs`."""
 PACKING = """
-cp large copy; cp large moved; mkdir into; gzip -k -1 large; bzip2 -k one; cat one.bz2 one.bz2 one.bz2 one.bz2 > many.bz2; zstd -q large
+cp large copy; cp large moved; mkdir into copied; cp -r folder tree; cp large tree; gzip -k -1 large; bzip2 -k one; cat one.bz2 one.bz2 one.bz2 one.bz2 > many.bz2; zstd -q large
 tar czf packed.tgz folder folder; tar cf packed.tar folder large; zip -q -r -1 packed.zip folder large
 """
 SIZES = {
@@ -109,6 +112,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     subprocess.run(["sh", "-ec", PACKING], cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
     yield folder
     Path("/dev/shm/pollprog-test-known").unlink(missing_ok=True)
+    shutil.rmtree("/dev/shm/pollprog-test-known-tree", ignore_errors=True)
     shutil.rmtree(folder)
 
 
