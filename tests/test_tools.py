@@ -70,7 +70,12 @@ def test_the_first_that_recognises_it_is_taken(monkeypatch: pytest.MonkeyPatch) 
     assert tool.name == "second"
 
 
-WORDS = {"cmake": ("--build", "a"), "git": ("clone", "a"), "pip": ("install", "a"), "pip3": ("install", "a")}
+WORDS = {
+    "cmake": ("--build", "a"),
+    "git": ("clone", "a"),
+    "pip": ("install", "a"),
+    "pip3": ("install", "a"),
+} | dict.fromkeys(tools.OURS["sums"].split(), ("-c", "a"))
 """Of those that are known by their words, too."""
 
 

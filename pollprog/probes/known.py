@@ -62,14 +62,6 @@ KNOWN = (
         "may count as one more input.",
     ),
     Row(
-        "sha256sum",
-        ("md5sum", "sha1sum", "sha224sum", "sha256sum", "sha384sum", "sha512sum", "b2sum", "cksum"),
-        READ,
-        SAME,
-        f"{SIZES}, each as often as it is named",
-        "With `-c` the files are in a list: each is a phase of its own.",
-    ),
-    Row(
         "zip",
         ("zip", "unzip"),
         "by evidence: what goes in by bytes read of the files and folders that are named; what comes out by the position in the archive",
