@@ -65,6 +65,7 @@ OURS = {
     "shred": "shred",
     "squashfs": "mksquashfs unsquashfs",
     "sums": "md5sum sha1sum sha224sum sha256sum sha384sum sha512sum b2sum cksum",
+    "sqlite3": "sqlite3",
     "wget": "wget",
     "xorriso": "xorriso xorrisofs",
     "xz": "xz unxz xzcat lzma unlzma lzcat",

@@ -88,6 +88,7 @@ PACKAGES = {
     "unsquashfs": "squashfs-tools",
     "sort": "coreutils",
     "split": "coreutils",
+    "sqlite3": "sqlite3",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "sshd": "openssh-server",

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import signal
 import subprocess
-import time
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tool_runs import looked_at
 
-from pollprog.probes.chooser import Chooser
 from pollprog.probes.known import KNOWN
 from pollprog.probes.table import row
-from pollprog.process import Process, ProcessTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pollprog.status import Sample
-
 MIB = 1 << 20
 PATIENCE = 60.0
 """Seconds after which a command counts as stuck."""
-STEP = 0.002
-"""Seconds for which the command goes on between two looks."""
 FEWEST = 3
 """Statuses on the way, at the least."""
 TRIES = 10
@@ -120,34 +112,6 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     Path("/dev/shm/pollprog-test-known").unlink(missing_ok=True)
     shutil.rmtree("/dev/shm/pollprog-test-known-tree", ignore_errors=True)
     shutil.rmtree(folder)
-
-
-def looked_at(script: str, folder: Path) -> list[Sample]:
-    """What is said of a script while it runs to its good end, stopped for each look. It goes on only a little at a time."""
-    words = ["sh", "-c", script if "|" in script or "=" in script.split(maxsplit=1)[0] else f"exec {script}"]
-    with subprocess.Popen(
-        words, cwd=folder, stdout=subprocess.DEVNULL, start_new_session=True, stdin=subprocess.DEVNULL
-    ) as running:
-        chooser = Chooser(ProcessTree(Process(running.pid)), launched=True)
-        found = []
-        until = time.monotonic() + PATIENCE
-        try:
-            while running.poll() is None:
-                assert time.monotonic() < until, script
-                os.killpg(running.pid, signal.SIGSTOP)
-                sample = chooser.sample()
-                for _ in chooser.survey() or ():
-                    pass
-                os.killpg(running.pid, signal.SIGCONT)
-                if sample is not None:
-                    found.append(sample)
-                time.sleep(STEP)
-        finally:
-            chooser.close()
-            if running.poll() is None:
-                os.killpg(running.pid, signal.SIGKILL)
-    assert running.returncode in (0, 1), script
-    return found
 
 
 def test_each_program_that_is_said_to_be_known_is_run() -> None:

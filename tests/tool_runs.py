@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 from terminals import ENVIRONMENT, PATIENCE, Terminal
+
+from pollprog.probes.chooser import Chooser
+from pollprog.process import Process, ProcessTree
 
 if TYPE_CHECKING:
     import re
     from pathlib import Path
 
+    from pollprog.status import Sample
+
 PLACES = ["", "2>&1", "2>err", "> out 2>err", "> out", "2>&1 | cat"]
 """Where a command's output may go, so that the order of what it writes is its own."""
 BEFORE = ("", "pollprog run --progress none --")
+LONG_PATIENCE = 60.0
+"""Seconds after which a command that is stopped again and again counts as stuck."""
+STEP = 0.002
+"""Seconds for which it goes on between two looks."""
 
 
 def gets(
@@ -98,3 +110,34 @@ def told_of_a_running_one(command: str, folder: Path, source: str) -> list[dict[
     lines = [json.loads(line) for line in (folder / "lines").read_text().splitlines()]
     assert all(line["fraction"] is None or line["fraction"] < 1 for line in lines[:-1])
     return [*(line for line in lines[:-1] if line["source"] == source), lines[-1]]
+
+
+def looked_at(script: str, folder: Path, *, launched: bool = True) -> list[Sample]:
+    """What is said of a script while it runs to its good end, stopped for each look. It goes on only a little at a time."""
+    words = ["sh", "-c", script if "|" in script or "=" in script.split(maxsplit=1)[0] else f"exec {script}"]
+    with subprocess.Popen(
+        words, cwd=folder, stdout=subprocess.DEVNULL, start_new_session=True, stdin=subprocess.DEVNULL
+    ) as running:
+        process = Process(running.pid)
+        chooser = Chooser(ProcessTree(process), launched=launched)
+        found = []
+        until = time.monotonic() + LONG_PATIENCE
+        try:
+            while words[-1].startswith("exec ") and process.argv()[:1] in ([], ["sh"]) and running.poll() is None:
+                assert time.monotonic() < until, script
+            while running.poll() is None:
+                assert time.monotonic() < until, script
+                os.killpg(running.pid, signal.SIGSTOP)
+                sample = chooser.sample()
+                for _ in chooser.survey() or ():
+                    pass
+                os.killpg(running.pid, signal.SIGCONT)
+                if sample is not None:
+                    found.append(sample)
+                time.sleep(STEP)
+        finally:
+            chooser.close()
+            if running.poll() is None:
+                os.killpg(running.pid, signal.SIGKILL)
+    assert running.returncode in (0, 1), script
+    return found
