@@ -59,6 +59,7 @@ OURS = {
     "partclone": "partclone partclone.apfs partclone.btrfs partclone.chkimg partclone.dd partclone.exfat partclone.ext2 partclone.ext3 partclone.ext4 partclone.ext4dev partclone.extfs partclone.f2fs partclone.fat partclone.fat12 partclone.fat16 partclone.fat32 partclone.hfs+ partclone.hfsp partclone.hfsplus partclone.imager partclone.jfs partclone.minix partclone.nilfs2 partclone.ntfs partclone.reiser4 partclone.reiserfs partclone.restore partclone.ufs partclone.vfat partclone.vmfs partclone.xfs",
     "pip": "pip pip3",
     "pytest": "pytest py.test",
+    "pg_basebackup": "pg_basebackup",
     "qemu-img": "qemu-img",
     "resize2fs": "resize2fs",
     "rsync": "rsync",

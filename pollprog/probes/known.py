@@ -77,4 +77,28 @@ KNOWN = (
         TREES,
         "One that stops at what it has found, as `cmp` and `grep -q` do, ends before the whole.",
     ),
+    Row(
+        "sort",
+        ("sort",),
+        READ,
+        SAME,
+        SIZES,
+        "When all is read it is sorted, and written: then it is finishing, for as long again or longer.",
+    ),
+    Row(
+        "pg_dump",
+        ("pg_dump", "pg_dumpall"),
+        "by evidence: what it has written",
+        SAME,
+        "none: nobody knows how large a dump becomes; say `--total` if you know the last one",
+        "",
+    ),
+    Row(
+        "pg_restore",
+        ("pg_restore",),
+        POSITION,
+        SAME,
+        "the size of the archive; of a folder (`-Fd`) none",
+        "Indexes are built when all is read: then it is finishing. Of `-j` there is what its processes have read.",
+    ),
 )
