@@ -19,7 +19,7 @@ from pollprog.ending import outcome_of
 from pollprog.launch import is_stopped
 from pollprog.probes.chooser import Chooser
 from pollprog.process import Process, ProcessTree, exit_status
-from pollprog.status import Outcome, State, Unit
+from pollprog.status import Bound, Outcome, State, Unit
 from pollprog.streams import DRAIN, StatusFile, listen
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ __all__ = ["Change", "Watch", "attach", "follow", "run", "tell_stops"]
 
 FASTER = 10
 """How much faster than before the work may have gone since the last look."""
+UNSEEN = 1.5
+"""The same, where nothing shows that the total was reached."""
 REAPED = 5.0
 """Seconds for which the parent of an attached process may take to ask for its exit status."""
 STOPPED_LOOK = 0.25
@@ -77,6 +79,7 @@ class Watch:
         self._status = status
         self._chosen = chosen
         self._excluded: set[str] = set()
+        self._reached: bool | None = None
         self._entry: Entry | None = None
         self._enter()
 
@@ -104,21 +107,31 @@ class Watch:
             self._entry.heard.append((stream, record))
 
     def stop(self) -> None:
-        """Look no more."""
+        """Look no more; what the root has counted by its end is kept as long as nobody has asked for its exit status."""
+        if self._last is not None:
+            io = self._tree.root.io()
+            self._reached = self._chooser.reached(self._last, None if io is None else io.rchar)
         if self._entry is not None:
             self._sampler.remove(self._entry)
         self._ended = trio.current_time() - self._began
 
     def succeeded(self) -> None:
-        """The work has ended well: a total that it cannot have reached since the last look was wrong, and is taken back.
+        """The work has ended well: say once more how far it was, with what is known of its total now.
 
-        A percentage of the program's own is not: it has reached its end, however far that was from the last look.
+        A total that it cannot have reached since the last look was wrong, and is taken back; one that nobody saw it reach is
+        an estimate. A percentage of the program's own stands: it has reached its end, however far that was from the last look.
         """
         last = self._last
-        if last is not None and last.total is not None and last.unit is not Unit.PARTS:
-            pace = last.current / max(self._taken, self._interval)
-            if last.total - last.current > last.total / 20 + FASTER * pace * (self._ended - self._taken):
-                self._report(replace(last, total=None))
+        if last is None or last.total is None or last.unit is Unit.PARTS:
+            return
+        pace = last.current / max(self._taken, self._interval)
+        lacks, gap = last.total - last.current, self._ended - self._taken
+        if self._reached and lacks <= last.total / 20 + FASTER * pace * gap:
+            self._report(replace(last, bound=Bound.EXACT))
+        elif not self._reached and lacks <= last.total / 100 + UNSEEN * pace * gap:
+            self._report(replace(last, bound=Bound.ESTIMATE))
+        else:
+            self._report(replace(last, total=None))
 
 
 def reopened(process: Process) -> Process:

@@ -435,7 +435,7 @@ def _last_bound(status: Status) -> str | None:
     if status.current is None:
         return None
     if status.state is State.SUCCEEDED and status.current == status.total:
-        return str(Bound.EXACT)
+        return str(Bound.ESTIMATE if status.bound is Bound.ESTIMATE else Bound.EXACT)
     return str(Bound.LOWER if status.bound in (Bound.EXACT, Bound.LOWER) else Bound.ESTIMATE)
 
 

@@ -267,6 +267,36 @@ def test_the_second_copy_of_a_file_is_seen_while_it_is_made_inside_one_call(fold
         assert 4 * MIB <= sample.current - before.current <= 5 * MIB
 
 
+def test_the_end_of_a_file_was_reached_if_as_much_was_read_since_as_lacked(folder: Path) -> None:
+    with child() as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        sample = steps(obedient, evidence, f"f = os.open({str(folder / 'a')!r}, 0)", f"os.read(f, {2 * MIB})")
+        obedient.does(f"os.read(f, {4 * MIB})")
+        io = target.tree.root.io()
+        assert io is not None
+        assert not evidence.reached(sample, io.rchar)
+        obedient.does(f"os.read(f, {2 * MIB})")
+        io = target.tree.root.io()
+        assert io is not None
+        assert evidence.reached(sample, io.rchar)
+
+
+def test_of_two_that_read_at_the_same_time_one_is_not_all(folder: Path) -> None:
+    with child() as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        code = "import os, sys\nf = os.open(sys.argv[1], 0)\nfor line in sys.stdin: print(len(os.read(f, 1 << 20)), flush=True)"
+        for name in ("a", "b"):
+            obedient.does(
+                f"p{name} = subprocess.Popen([sys.executable, '-I', '-S', '-c', {code!r}, {str(folder / name)!r}], "
+                "stdin=subprocess.PIPE, stdout=subprocess.PIPE)"
+            )
+        reading = "[(p.stdin.write(b'x' + bytes([10])), p.stdin.flush(), p.stdout.readline()) for p in (pa, pb)]"
+        sample = steps(obedient, evidence, reading, reading)
+        assert (sample.current, sample.total, sample.bound) == (2 * MIB, 8 * MIB, Bound.ESTIMATE)
+        obedient.does("pa.communicate(); pb.communicate()")
+        assert not evidence.reached(sample, 1 << 40)
+
+
 def test_another_pass_over_an_input_that_is_named_once_has_no_total(folder: Path) -> None:
     name = str(folder / "a")
     with child(name) as obedient, target_for(obedient.pid) as target:
@@ -351,6 +381,37 @@ def test_a_copy_with_holes_is_told_by_what_is_allocated(tmp_path: Path) -> None:
         assert sample.bound is Bound.ESTIMATE
         assert sample.total is not None
         assert abs(sample.current / sample.total - 0.5) < 0.05
+
+
+def test_a_copy_that_fills_the_holes_is_told_by_its_position(tmp_path: Path) -> None:
+    source, copy = tmp_path / "sparse", tmp_path / "copy"
+    with source.open("wb") as file:
+        file.write(os.urandom(4 * MIB))
+        file.truncate(40 * MIB)
+    with child() as obedient, target_for(obedient.pid) as target:
+        opening = f"f = os.open({str(source)!r}, 0); g = os.open({str(copy)!r}, os.O_WRONLY | os.O_CREAT)"
+        evidence = Evidence(target.tree)
+        told = [steps(obedient, evidence, opening, f"os.write(g, os.read(f, {4 * MIB}))")]
+        told += [steps(obedient, evidence, f"os.write(g, os.read(f, {8 * MIB}))") for _ in range(4)]
+        assert [sample.current for sample in told] == [n * MIB for n in (4, 12, 20, 28, 36)]
+        assert {sample.total for sample in told} == {40 * MIB}
+
+
+def test_a_copy_that_fills_the_holes_inside_one_call_is_told_by_its_size(tmp_path: Path) -> None:
+    source, copy = tmp_path / "sparse", tmp_path / "copy"
+    with source.open("wb") as file:
+        file.write(os.urandom(4 * MIB))
+        file.truncate(40 * MIB)
+    with child() as obedient, target_for(obedient.pid) as target:
+        # what such a call has copied is in the size alone: positions and counters follow when it returns
+        sample = steps(
+            obedient,
+            Evidence(target.tree),
+            f"f = os.open({str(source)!r}, 0); os.read(f, 1); os.lseek(f, 0, 0)",
+            f"g = os.open({str(copy)!r}, os.O_WRONLY | os.O_CREAT)",
+            f"os.pwrite(g, bytes({20 * MIB}), 0)",
+        )
+        assert (sample.current, sample.total, sample.source) == (20 * MIB, 40 * MIB, "evidence:output-size")
 
 
 def test_reads_that_leave_the_position_alone_are_counted(folder: Path) -> None:

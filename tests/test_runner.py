@@ -20,7 +20,7 @@ from pollprog.probes.chooser import Chooser
 from pollprog.probes.filesize import FileSize
 from pollprog.process import Process, ProcessTree, open_process
 from pollprog.sampler import Sampler
-from pollprog.status import Outcome, Sample, State, Unit
+from pollprog.status import Bound, Outcome, Sample, State, Unit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -133,6 +133,27 @@ async def test_a_percentage_of_the_programs_own_stands_though_it_was_last_seen_f
     watch.stop()
     watch.succeeded()
     assert heard.samples[-1].total == total
+    tree.close()
+    tree.root.close()
+
+
+@pytest.mark.parametrize(
+    ("reached", "current", "told"),
+    [
+        (True, 96, (100, Bound.EXACT)),
+        (None, 99, (100, Bound.ESTIMATE)),
+        (None, 43, (None, Bound.ESTIMATE)),
+        (True, 10, (None, Bound.ESTIMATE)),
+    ],
+)
+async def test_a_total_that_nobody_saw_reached_is_an_estimate_or_none(heard, monkeypatch, reached, current, told):
+    tree = ProcessTree(Process(os.getpid()))
+    monkeypatch.setattr(runner.Chooser, "reached", lambda *_: reached)
+    watch = runner.Watch(tree, Sampler(), heard.report, interval=1.0, total=None, named=None, launched=True)
+    watch._take(Sample(current, 100, bound=Bound.ESTIMATE))
+    watch.stop()
+    watch.succeeded()
+    assert (heard.samples[-1].total, heard.samples[-1].bound) == told
     tree.close()
     tree.root.close()
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -241,6 +242,25 @@ def test_what_was_there_before_does_not_count_until_it_is_written_again(tmp_path
         assert before is not None
         assert after is not None
         assert (before.current, after.current) == (0, 320)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_pollprog_runs_is_told_by_the_directory_that_it_fills(tmp_path: Path, there: bool) -> None:
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+    written = f"test -s {tmp_path}/lines && grep -q treesize {tmp_path}/lines"
+    script = (
+        f"mkdir -p {out}; for i in 1 2 3; do head -c 1000000 /dev/zero >{out}/$i; done;"
+        f" for i in $(seq 200); do {written} && break; sleep 0.05; done"
+    )
+    named = f"--probe treesize:{out} --total 8000000 --interval 0.1 --progress none --progress-fd 3"
+    line = f"{sys.executable} -m pollprog run {named} -- sh -c '{script}' 3>{tmp_path}/lines"
+    subprocess.run(["sh", "-c", line], check=True, timeout=60)
+    told = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
+    walked = [line for line in told[:-1] if line["source"] == "treesize"]
+    assert {(line["current"], line["total"], line["bound"]) for line in walked} == {(3_000_000, 8_000_000, "lower")}
+    assert told[-1]["current"] == 3_000_000
 
 
 @pytest.mark.tool("cp")

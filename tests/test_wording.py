@@ -445,7 +445,8 @@ def test_the_last_line_says_how_it_ended_and_nothing_of_what_is_over():
 @pytest.mark.parametrize(
     ("state", "changes", "bound"),
     [
-        (State.SUCCEEDED, {"current": 4 * GIB, "bound": Bound.ESTIMATE}, "exact"),
+        (State.SUCCEEDED, {"current": 4 * GIB, "bound": Bound.UPPER}, "exact"),
+        (State.SUCCEEDED, {"current": 4 * GIB, "bound": Bound.ESTIMATE}, "estimate"),
         (State.SUCCEEDED, {"total": None}, "lower"),
         (State.SUCCEEDED, {"total": None, "bound": Bound.ESTIMATE}, "estimate"),
         (State.FAILED, {}, "lower"),

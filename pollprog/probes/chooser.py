@@ -177,6 +177,20 @@ class Chooser:
         name, _, surveying = self._speaking
         return None if surveying is None else self._guarded(name, surveying.survey)
 
+    def reached(self, last: Sample, rchar: int | None) -> bool | None:
+        """Whether the work, which has ended well, did all of its total; None: nobody saw it.
+
+        `last`: what was told last. `rchar`: what the root had read at its end, its children included.
+        """
+        if last.total is None or last.current >= last.total:
+            return last.total is not None
+        if self._speaking is None or last.total == self._total:
+            return None
+        name, probe, _ = self._speaking
+        if isinstance(probe, Evidence):
+            return (rchar is not None and probe.reached(last, rchar)) or None
+        return True if tools.is_tool(name.partition(":")[0]) else None
+
     def close(self) -> None:
         """Close every probe, and the tree."""
         self._close_probes()
@@ -242,8 +256,10 @@ class Chooser:
                 if sample.total is not None:
                     break
         if best is None:
-            wait = self._has_named() or (self._within_exec and now - self._began < FIRST)
-            return None if wait else self._say_evidence()
+            if self._has_named():
+                self._let_named_walk()
+                return None
+            return None if self._within_exec and now - self._began < FIRST else self._say_evidence()
         sample, identity, probe = best
         self._let_speak(identity[0], probe)
         return self._in_its_phase(sample, identity)
@@ -267,6 +283,11 @@ class Chooser:
         self._evidence.present = self._present
         self._let_speak("evidence", self._evidence)
         return self._try("evidence", self._evidence)
+
+    def _let_named_walk(self) -> None:
+        """What the user named may have to walk before it has anything to say."""
+        for identity, (_, probe) in self._probes.items():
+            self._let_speak(identity[0], probe)
 
     def _let_speak(self, name: str, probe: Probe) -> None:
         if self._speaking is None or self._speaking[1] is not probe:

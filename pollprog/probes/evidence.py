@@ -9,7 +9,7 @@ So the rule, at each look:
 * The **reader** is the process that moves and has the most to read: the files and folders that its words name and that it has
   been seen to read, or the file that it reads unnamed (``< file``). What it has been seen to write is no input.
 * One input: its position; the size of the output while that grows and both positions stand together (copy_file_range); the
-  allocated size of the output where the input has holes and the output is its copy; `rchar` where the position says
+  allocated size of the output where the input has holes and the output, its copy, has them too; `rchar` where the position says
   nothing (pread). Several inputs, or one that is named several times, or folders: `rchar`, and what grows beyond the position of the
   present output. An input that is read once more without being named again has no total from then on: `rchar` alone.
   One that was read to its end, by a program that reads what it has put by meanwhile (sort), is done: the rest is finishing.
@@ -24,6 +24,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,8 @@ SMALLEST = 1 << 16
 CHATTER = 1 << 20
 """Less than this, written to no file or to standard error, is what a command says, and not what it does. Where the user's total
 is small, a hundredth of that."""
+MARKS = 4
+"""Looks that are remembered, as the newest may not be told before the end."""
 BUFFER = 4 << 20
 """Bytes by which the output of a copy may be behind its input."""
 DISBELIEF = 4 << 20
@@ -82,9 +85,13 @@ class Evidence:
         self._readers: dict[tuple[int, int], Reader] = {}
         self._chosen: Reader | None = None
         self._chosen_at = 0.0
+        self._beside = False
+        """Another process reads something else at the same time: what the chosen one reads is not all."""
         self._phase = ""
         self._phases = 0
         self._last: Sample | None = None
+        self._marks: deque[tuple[int, int]] = deque(maxlen=MARKS)
+        """What was said at the last looks, and what the whole tree had read then."""
         self._aside = aside | own_log()
 
     def close(self) -> None:
@@ -95,7 +102,7 @@ class Evidence:
         present, self.present = self.present, None
         now = time.monotonic()
         seen = {}
-        activity = wchar = write_bytes = 0
+        activity = rchar = wchar = write_bytes = 0
         for process, told in self._tree.look() if present is None else present:
             activity += told.ticks
             looked = self._look(process, told)
@@ -103,7 +110,7 @@ class Evidence:
                 seen[process] = looked
                 io = looked[1]
                 activity += io.rchar + io.wchar + io.write_bytes
-                wchar, write_bytes = wchar + io.wchar, write_bytes + io.write_bytes
+                rchar, wchar, write_bytes = rchar + io.rchar, wchar + io.wchar, write_bytes + io.write_bytes
         before, self._seen = self._seen, seen
         if not seen:
             return None
@@ -117,9 +124,23 @@ class Evidence:
         if self._total is not None and by_reading is not None:
             best = max(by_reading, by_writing, key=lambda sample: sample.current)
         total = best.total if self._total is None else self._total
+        if self._beside and best is by_reading:
+            best = replace(best, bound=Bound.ESTIMATE)
         source = f"evidence:{best.source}"
         self._last = Sample(best.current, total, best.unit, self._phase, source, best.bound, activity)
+        self._marks.append((best.current, rchar))
         return self._last
+
+    def reached(self, sample: Sample, rchar: int) -> bool:
+        """Whether what was still to be read at this sample was read by the end, when the root had `rchar`.
+
+        That has in it what its children read, once it has waited for them.
+        """
+        at = next((read for current, read in reversed(self._marks) if current == sample.current), None)
+        if at is None or sample.total is None or self._chosen is None or self._beside:
+            return False
+        slack = SMALLEST if sample.source.endswith(Way.HOLES.value) else 0  # blocks are whole, what is read is not
+        return rchar - at >= sample.total - sample.current - slack
 
     def survey(self) -> Iterator[int] | None:
         """Walk the folders that the present reader was seen to read."""
@@ -163,7 +184,10 @@ class Evidence:
         chosen = self._chosen
         if chosen is not None and not any(reader is chosen for reader in present.values()):
             chosen = self._chosen = None
-        best = max((r for r in present.values() if r.moved_at == now and credible(r)), key=weight, default=None)
+        moving = [reader for reader in present.values() if reader.moved_at == now and credible(reader)]
+        best = max(moving, key=weight, default=None)
+        if chosen is not None and chosen in moving:
+            self._beside = self._beside or any(not same_input(reader, chosen) for reader in moving)
         if best is None or best is chosen:
             if chosen is not None and not credible(chosen):
                 self._chosen = None
@@ -173,6 +197,7 @@ class Evidence:
             if not settling or self._chosen is None:
                 self._begin_phase(best)
             self._chosen, self._chosen_at = best, now
+            self._beside = any(not same_input(reader, best) for reader in moving)
 
     def _begin_phase(self, reader: Reader) -> None:
         self._phases += 1
@@ -229,10 +254,10 @@ class Evidence:
         seen = self._files.by_key[source.key]
         if reader.way is not Way.POSITION:
             return reader.way
-        if seen.sparse and any(file.position for file in beside):
+        if seen.sparse and any(keeps_holes(file) for file in beside):
             return Way.HOLES
         if any(file.size > file.position == source.position and self._files.by_key[file.key].grew for file in beside):
-            return Way.HOLES if seen.sparse else Way.ONE_CALL
+            return Way.ONE_CALL
         unread = reader.rchar < source.size * 0.9
         if (
             unread
@@ -270,6 +295,11 @@ def stands_beside(output: OpenFile, source: OpenFile) -> bool:
     return 0 <= behind <= min(BUFFER, source.position // 16)
 
 
+def keeps_holes(output: OpenFile) -> bool:
+    """Whether this output has holes where its input has some: most copies that are not made by cp are written in full."""
+    return output.blocks < max(output.size, output.position) * 0.9 - SMALLEST
+
+
 def credible(reader: Reader) -> bool:
     """Whether what this process reads is what it is waited for."""
     total = reader.total()
@@ -277,6 +307,13 @@ def credible(reader: Reader) -> bool:
         return False
     more = reader.again or (reader.done and reader.puts_by)
     return total is None or (total >= SMALLEST and (more or reader.rchar <= 2 * total + DISBELIEF))
+
+
+def same_input(one: Reader, other: Reader) -> bool:
+    """Whether two processes read the same file, as those that share a descriptor do."""
+    if one is other or one.largest is None or other.largest is None:
+        return True
+    return one.largest.key == other.largest.key
 
 
 def weight(reader: Reader) -> float:
