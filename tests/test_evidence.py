@@ -185,6 +185,23 @@ def test_a_file_that_is_read_is_told_by_its_position(folder: Path) -> None:
         assert sample.bound is Bound.EXACT
 
 
+def test_a_library_that_is_loaded_is_no_input(folder: Path) -> None:
+    library = folder / "libpq.so.5.15"
+    library.write_bytes(bytes(MIB))
+    output = str(folder / "made")
+    with child() as obedient, target_for(obedient.pid) as target:
+        sample = steps(
+            obedient,
+            Evidence(target.tree),
+            f"f = os.open({str(library)!r}, 0); os.read(f, 832)",
+            f"g = os.open({output!r}, os.O_WRONLY | os.O_CREAT)",
+            f"os.write(g, bytes({2 * MIB}))",
+        )
+        assert (sample.current, sample.total, sample.source) == (2 * MIB, None, "evidence:output-size")
+        sample = steps(obedient, Evidence(target.tree), "os.lseek(f, 0, 0)", f"os.read(f, {MIB // 2})")
+        assert (sample.current, sample.total) == (MIB // 2, MIB), "one that is read is"
+
+
 def test_what_was_read_ahead_by_threads_stays_an_upper_bound_once_they_have_ended(folder: Path) -> None:
     with child() as obedient, target_for(obedient.pid) as target:
         evidence = Evidence(target.tree)

@@ -121,7 +121,7 @@ def test_of_a_dump_it_is_told_how_much_has_come_and_of_its_restoring_how_far_it_
     who = f"-h {server.folder} -U postgres"
     for script in (f"pg_dump {who} -Z 9 -Fc -f dump postgres", f"pg_dumpall {who} > all"):
         samples = looked_at(script, tmp_path)
-        assert {one.total for one in samples} == {None}
+        assert samples[-1].total is None
         size = (tmp_path / script.split()[-1 if "all" in script else -2]).stat().st_size
         assert 0 < samples[-1].current <= size + 8192
     server.does("CREATE DATABASE other")

@@ -8,6 +8,7 @@ a script may read what the last one wrote.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -32,6 +33,9 @@ MOST_WORDS = 20_000
 """Words of a command that are looked up as names of files."""
 ELSEWHERE = frozenset({"tar", "bsdtar"})
 """Programs for which ``-C FOLDER`` says where the words behind it are, while they themselves stay where they were started."""
+LIBRARY = re.compile(r"\.so(?:\.[0-9.]+)?$")
+HEAD = 4096
+"""Bytes of a library that are read before the rest is mapped."""
 BACK = 1 << 16
 """Bytes by which a program may go back in what it reads, and has not begun again."""
 
@@ -278,7 +282,11 @@ class Reader:
         self.outputs = [file for file in files if file.writes]
         self.made.update(file.key for file in self.outputs)
         self.puts_by = self.puts_by or any(known.by_key[file.key].temporary for file in self.outputs)
-        self.inputs = [file for file in files if file.reads and file.size and not self._is_own(file, known)]
+        self.inputs = [
+            file
+            for file in files
+            if file.reads and file.size and not self._is_own(file, known) and not self._loads(file, known)
+        ]
         self._see_the_end(files, known)
         for key in [key for key in self.files if key in known.by_key and known.by_key[key].written]:
             del self.files[key]
@@ -298,6 +306,12 @@ class Reader:
         """Whether it is what was put by; that this process wrote it may have been missed."""
         seen = known.by_key[file.key]
         return seen.written or file.key in self.made or (seen.temporary and (self.puts_by or self.done))
+
+    def _loads(self, file: OpenFile, known: Files) -> bool:
+        """Whether it is a library that is being loaded: its head is read, and the rest is mapped."""
+        if file.key in self.files or file.position > HEAD:
+            return False
+        return LIBRARY.search(known.by_key[file.key].path) is not None
 
     def _see_the_end(self, files: list[OpenFile], known: Files) -> None:
         """Whether the one input was read to its end, and what is read behind that is only what was put by."""
