@@ -22,7 +22,9 @@ from pollprog.surroundings import Surroundings, within
 RECORDINGS = Path(__file__).parent / "data" / "recordings"
 PATH = f"{ENVIRONMENT['PATH']}:/usr/sbin:/sbin"
 CHEAP = "--key-file key --pbkdf pbkdf2 --pbkdf-force-iterations 1000"
-REENCRYPT = f"cryptsetup reencrypt --force-offline-reencrypt {CHEAP} --hotzone-size 1M"
+REENCRYPT = f"cryptsetup reencrypt --force-offline-reencrypt {CHEAP}"
+ZONES = ("64K", "32K", "16K", "8K", "4K")
+"""The smaller they are, the longer it takes: on a fast disk the first ones may be done within the second before it says anything."""
 SPEED = re.compile(rb"(\x1b\[2K\rProgress: [^\r]*)+|time 00m0[0-9]s|speed +[0-9.]+ [KMG]?i?B/s")
 """What it prints is another each time."""
 LINE = b'{"device":"a","device_bytes":"1","device_size":"2","speed":"3","eta_ms":"4","time_ms":"5"}\n'
@@ -115,10 +117,10 @@ def test_it_is_heard_where_it_prints_or_can_be_told_to(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two images with LUKS, of one MiB and of eighty."""
+    """Two images with LUKS, of one MiB and of twelve."""
     folder = tmp_path_factory.mktemp("cryptsetup")
     (folder / "key").write_bytes(os.urandom(32))
-    for name, size in (("small", 17 << 20), ("large", 100 << 20)):
+    for name, size in (("small", 17 << 20), ("large", 28 << 20)):
         with (folder / name).open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, size)
         words = ["cryptsetup", "-q", "luksFormat", *CHEAP.split(), name]
@@ -148,9 +150,12 @@ def test_in_a_terminal_it_prints_what_it_prints_without_us(folder: Path, monkeyp
 @pytest.mark.tool("cryptsetup")
 def test_what_it_says_for_us_alone_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENVIRONMENT, "PATH", PATH)
-    lines = told(f"{REENCRYPT} -q large", folder, "cryptsetup")
-    assert len(lines) >= 3
-    assert {line["total"] for line in lines} == {84 << 20}
+    for zone in ZONES:
+        lines = told(f"{REENCRYPT} -q --hotzone-size {zone} large", folder, "cryptsetup")
+        if len(lines) >= 2:
+            break
+    assert len(lines) >= 2
+    assert {line["total"] for line in lines} == {12 << 20}
     assert {line["bound"] for line in lines[:-1]} == {"lower"}
     assert all(old["current"] <= new["current"] for old, new in pairwise(lines))
 
@@ -160,5 +165,8 @@ def test_one_that_runs_already_is_told_by_the_file_into_which_it_prints(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(ENVIRONMENT, "PATH", PATH)
-    lines = told_of_a_running_one(f"{REENCRYPT} large > log", folder, "cryptsetup")
+    for zone in ZONES:
+        lines = told_of_a_running_one(f"{REENCRYPT} --hotzone-size {zone} large > log", folder, "cryptsetup")
+        if len(lines) >= 2:
+            break
     assert len(lines) >= 2
