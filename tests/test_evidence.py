@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from pollprog.status import Sample
 
+TOLD = "until [ -s lines ]; do sleep 0.05; done"
+"""For a shell: wait until something has been told."""
 RECORDINGS = Path(__file__).parent / "data" / "evidence"
 MIB = 1 << 20
 
@@ -431,6 +433,105 @@ def test_a_copy_that_fills_the_holes_inside_one_call_is_told_by_its_size(tmp_pat
         assert (sample.current, sample.total, sample.source) == (20 * MIB, 40 * MIB, "evidence:output-size")
 
 
+def test_a_copy_that_fills_the_holes_is_told_by_its_size(tmp_path: Path) -> None:
+    source, copy = tmp_path / "sparse", tmp_path / "copy"
+    with source.open("wb") as file:
+        file.truncate(100 * MIB)
+        file.seek(20 * MIB)
+        file.write(os.urandom(8 * MIB))
+    with child() as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        sample = steps(
+            obedient,
+            evidence,
+            f"f = os.open({str(source)!r}, 0); g = os.open({str(copy)!r}, os.O_WRONLY | os.O_CREAT)",
+            f"os.write(g, os.read(f, {10 * MIB}))",
+            f"os.write(g, os.read(f, {10 * MIB}))",
+        )
+        assert (sample.current, sample.total, sample.source) == (20 * MIB, 100 * MIB, "evidence:input-position")
+        obedient.does(f"os.write(g, os.read(f, {30 * MIB}))")
+        last = evidence.sample()
+        assert last is not None
+        assert (last.current, last.total) == (50 * MIB, 100 * MIB)
+
+
+def test_where_the_position_jumps_it_says_nothing(folder: Path) -> None:
+    with child() as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        sample = steps(
+            obedient,
+            evidence,
+            f"f = os.open({str(folder / 'a')!r}, 0)",
+            f"os.read(f, {2 * MIB})",
+            f"os.lseek(f, {6 * MIB}, 0); os.read(f, {MIB}); os.lseek(f, {MIB}, 0); os.read(f, {MIB})",
+        )
+        assert sample.total == 8 * MIB, "it has only been seen further on"
+        obedient.does(f"os.lseek(f, {7 * MIB}, 0); os.read(f, {MIB})")
+        evidence.sample()
+        obedient.does(f"os.lseek(f, {2 * MIB}, 0); os.read(f, 70000)")
+        last = evidence.sample()
+        assert last is not None
+        assert (last.total, last.source, last.bound) == (None, "evidence:rchar", Bound.ESTIMATE)
+
+
+def test_what_begins_in_the_middle_has_no_percentage(folder: Path) -> None:
+    with child() as obedient, target_for(obedient.pid) as target:
+        sample = steps(
+            obedient,
+            Evidence(target.tree),
+            f"f = os.open({str(folder / 'a')!r}, 0); os.lseek(f, {6 * MIB}, 0); os.read(f, 80000)",
+            "os.read(f, 80000)",
+        )
+        assert (sample.total, sample.source) == (None, "evidence:rchar")
+
+
+def test_what_may_be_mapped_has_no_percentage(folder: Path) -> None:
+    with child() as obedient, target_for(obedient.pid) as target:
+        sample = steps(
+            obedient,
+            Evidence(target.tree),
+            f"import mmap; f = os.open({str(folder / 'a')!r}, 0); m = mmap.mmap(f, 0, prot=mmap.PROT_READ)",
+            "sum(m[:100000])",
+            "sum(m[:200000])",
+        )
+        assert sample.total is None
+
+
+def test_one_large_file_after_another_that_no_word_names_has_no_total(folder: Path) -> None:
+    with child() as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        first = steps(
+            obedient,
+            evidence,
+            f"f = os.open({str(folder / 'a')!r}, 0); os.read(f, {3 * MIB})",
+            f"os.read(f, {5 * MIB})",
+        )
+        second = steps(
+            obedient,
+            evidence,
+            f"os.close(f); f = os.open({str(folder / 'b')!r}, 0); os.read(f, 100000)",
+            "os.read(f, 100000)",
+        )
+        assert first.total == 8 * MIB
+        assert (second.total, second.source) == (None, "evidence:rchar")
+        assert second.current > first.current
+        assert second.phase != first.phase
+
+
+def test_a_script_is_no_input_of_its_shell(tmp_path: Path) -> None:
+    script = f"#!/bin/bash\n{'# a long line of words' * 20000}\n{TOLD}\n{'# another' * 20000}\n"
+    (tmp_path / "script").write_text(script.replace("# a", "\n# a"))
+    told = lines_of(tmp_path, "$run --progress none -- bash script 3>lines")
+    assert {line["fraction"] for line in told[:-1]} == {None}
+
+
+def test_standard_input_counts_where_a_word_names_it(tmp_path: Path) -> None:
+    for name, size in (("a", 30), ("b", 50), ("c", 10)):
+        (tmp_path / name).write_bytes(bytes(size * MIB))
+    told = lines_of(tmp_path, "$run --progress none -- sh -c 'exec sha512sum a - c | cat' <b 3>lines; true")
+    assert {line["total"] for line in told[:-1] if line["total"]} <= {90 * MIB}
+
+
 def test_reads_that_leave_the_position_alone_are_counted(folder: Path) -> None:
     with child() as obedient, target_for(obedient.pid) as target:
         sample = steps(
@@ -489,10 +590,10 @@ def test_the_users_total_holds_for_what_moves_most(folder: Path) -> None:
 
 
 def test_more_than_a_small_total_of_the_users_is_no_chatter(tmp_path: Path) -> None:
-    writing = "head -c {} /dev/zero >zz; sleep 1.5"
-    told = lines_of(tmp_path, f"$run --progress none --total 5000 -- sh -c '{writing.format(100000)}' 3>lines")
+    writing = f"head -c 100000 /dev/zero >zz; {TOLD}"
+    told = lines_of(tmp_path, f"$run --progress none --total 5000 -- sh -c '{writing}' 3>lines")
     assert {line["total"] for line in told} == {None}, "twenty times that is written: it is not believed"
-    told = lines_of(tmp_path, f"$run --progress none --total 200K -- sh -c '{writing.format(100000)}' 3>lines")
+    told = lines_of(tmp_path, f"$run --progress none --total 200K -- sh -c '{writing}' 3>lines")
     assert {line["total"] for line in told[:-1]} == {200 << 10}
     assert all(0 < line["current"] < 200 << 10 for line in told[:-1])
 
@@ -649,23 +750,23 @@ def lines_of(folder: Path, line: str) -> list[dict[str, object]]:
 @pytest.mark.parametrize("progress", ["", "--progress log --total 1M", "--progress none"])
 @pytest.mark.parametrize("into", [">log", ">>log"])
 def test_what_stood_in_a_shared_log_and_what_we_write_to_it_is_not_the_commands_work(tmp_path, into, progress) -> None:
-    told = lines_of(tmp_path, f"{{ seq 100000; $run {progress} -- sleep 1.5 3>lines; }} {into} 2>&1")
+    told = lines_of(tmp_path, f"{{ seq 100000; $run {progress} -- sh -c '{TOLD}' 3>lines; }} {into} 2>&1")
     assert len(told) > 1
     assert {line["current"] for line in told} == {0}
 
 
 def test_the_log_lines_of_a_pollprog_within_are_no_work(tmp_path: Path) -> None:
-    within = f"{sys.executable} -m pollprog run --progress log -- sleep 1.5"
+    said = "until [ -s lines -a -s log ]; do sleep 0.05; done"
+    within = f"{sys.executable} -m pollprog run --progress log -- sh -c '{said}'"
     told = lines_of(tmp_path, f"$run --progress none -- {within} >log 2>&1 3>lines")
     assert (tmp_path / "log").stat().st_size > 0
-    assert len(told) > 1
     written = [line for line in told[:-1] if line["source"] == "evidence:output-size"]
     assert not any(line["current"] for line in written), "what it reads to start may show, what it says not"
 
 
 @pytest.mark.parametrize("shared", ["{{ seq 100000; {}; }} >out", "seq 100000 >out; {} >>out", "seq 9 >out; {} 1<>out"])
 def test_only_what_is_written_to_an_inherited_file_is_counted(tmp_path: Path, shared: str) -> None:
-    command = "$run --progress none -- sh -c 'sleep .2; head -c 3000000 /dev/zero; sleep 1.2' 3>lines"
+    command = f"$run --progress none -- sh -c 'sleep .2; head -c 3000000 /dev/zero; {TOLD}' 3>lines"
     told = lines_of(tmp_path, shared.format(command))
     assert (told[-1]["current"], told[-1]["total"], told[-1]["bound"]) == (3000000, None, "lower")
     assert {(line["source"], line["bound"]) for line in told[:-1]} == {("evidence:output-size", "exact")}
@@ -674,7 +775,7 @@ def test_only_what_is_written_to_an_inherited_file_is_counted(tmp_path: Path, sh
 def test_a_file_that_is_handed_on_in_the_middle_is_read_from_there(tmp_path: Path) -> None:
     with (tmp_path / "in").open("wb") as file:
         file.truncate(3 * MIB)
-    reading = "head -c 1048576 >&2; sleep 1.5"
+    reading = f"head -c 1048576 >&2; {TOLD}"
     command = f"$run --progress none -- sh -c '{reading}' 3>lines 2>out"
     told = lines_of(tmp_path, f"{{ dd bs=1M count=1 of=first status=none; {command}; }} <in")
     assert {(line["current"], line["total"]) for line in told[:-1]} == {(MIB, 2 * MIB)}
@@ -682,7 +783,7 @@ def test_a_file_that_is_handed_on_in_the_middle_is_read_from_there(tmp_path: Pat
 
 def test_beside_a_shared_log_a_command_is_told_by_what_it_reads(tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(bytes(4 * MIB))
-    reading = "{ head -c 1048576; sleep 1.5; cat; } <in >out"
+    reading = f"{{ head -c 1048576; {TOLD}; cat; }} <in >out"
     told = lines_of(tmp_path, f"$run --progress log -- sh -c '{reading}' >log 2>&1 3>lines")
     assert (told[0]["current"], told[0]["total"]) == (MIB, 4 * MIB)
 

@@ -10,13 +10,15 @@ So the rule, at each look:
   been seen to read, or the file that it reads unnamed (``< file``). What it has been seen to write is no input.
 * One input: its position; the size of the output while that grows and both positions stand together (copy_file_range); the
   allocated size of the output where the input has holes and the output, its copy, has them too; `rchar` where the position says
-  nothing (pread). Several inputs, or one that is named several times, or folders: `rchar`, and what grows beyond the position of the
+  nothing (pread). Where the position goes to and fro, or began in the middle, and where the input may be mapped, as nothing is
+  read through it, there is no total. Several inputs, or one that is named several times, or folders: `rchar`, and what grows beyond the position of the
   present output. An input that is read once more without being named again has no total from then on: `rchar` alone.
   One that was read to its end, by a program that reads what it has put by meanwhile (sort), is done: the rest is finishing.
 * No input: the size of what grows, or its allocated size where that is what moves; failing that, `wchar` or `write_bytes`.
   There is no total then, but the user's.
 
-A reader that ends and is followed by another begins a new phase.
+A reader that ends and is followed by another begins a new phase. One that goes from one large file to another, and was told to read
+neither, has no total from then on.
 """
 
 from __future__ import annotations
@@ -87,6 +89,8 @@ class Evidence:
         self._chosen_at = 0.0
         self._beside = False
         """Another process reads something else at the same time: what the chosen one reads is not all."""
+        self._turned: Reader | None = None
+        """Whose going on to another file has begun a phase."""
         self._phase = ""
         self._phases = 0
         self._last: Sample | None = None
@@ -212,6 +216,11 @@ class Evidence:
         reader = self._chosen
         if reader is None or reader.largest is None:
             return None
+        if reader.turned and not reader.several:
+            if self._turned is not reader:
+                self._turned = reader
+                self._begin_phase(reader)
+            return Sample(reader.rchar, source="rchar", bound=Bound.ESTIMATE)
         if reader.several:
             return Sample(
                 reader.rchar + reader.in_flight(self._files), reader.total(), source="rchar", bound=Bound.ESTIMATE
@@ -227,24 +236,29 @@ class Evidence:
         seen = self._files.by_key[source.key]
         beside = [file for file in reader.outputs if stands_beside(file, source)]
         reader.way = self._way(reader, source, beside)
-        if reader.again and reader.way is Way.POSITION:
+        if reader.way is Way.POSITION and (reader.again or (reader.jumps and not beside)):
             return Sample(reader.rchar, source="rchar", bound=Bound.ESTIMATE)
         match reader.way:
             case Way.ONE_CALL:
                 reader.copied = max((file.size for file in beside if self._grew(file)), default=reader.copied)
-                return Sample(max(reader.copied, source.position), source.size, source=reader.way.value)
+                # the position of what has holes jumps over them
+                done = reader.copied if seen.sparse else max(reader.copied, source.position)
+                return Sample(done, source.size, source=reader.way.value)
             case Way.HOLES:
                 reader.copied = max((file.blocks for file in beside if self._grew(file)), default=reader.copied)
                 return Sample(reader.copied, source.blocks, source=reader.way.value, bound=Bound.ESTIMATE)
             case Way.PREAD:
                 total = min(source.size, source.blocks or source.size)
                 return Sample(reader.rchar, total, source=reader.way.value, bound=Bound.ESTIMATE)
+        if not seen.moved and not source.position:
+            return None  # nothing is read through it yet, or ever: it may be mapped
         if not seen.moved and any(
             file.size > file.position and not self._files.by_key[file.key].grew for file in beside
         ):
             return None  # a copy inside one call, or an old file written over: the next look tells
         bound = Bound.UPPER if reader.threads > 1 else Bound.EXACT
-        return Sample(source.position, source.size, source=reader.way.value, bound=bound)
+        done = source.position if not seen.sparse else min([source.position, *(file.size for file in beside)])
+        return Sample(done, source.size, source=reader.way.value, bound=bound)
 
     def _grew(self, file: OpenFile) -> bool:
         seen = self._files.by_key[file.key]
@@ -252,10 +266,15 @@ class Evidence:
 
     def _way(self, reader: Reader, source: OpenFile, beside: list[OpenFile]) -> Way:
         seen = self._files.by_key[source.key]
+        if seen.sparse and beside and reader.way is not Way.PREAD:
+            if any(file.blocks > source.blocks + source.blocks // 16 + BUFFER for file in beside):
+                reader.fills = True
+            if not reader.fills and any(keeps_holes(file) for file in beside):
+                return Way.HOLES
+            if reader.way is Way.HOLES:
+                return Way.POSITION
         if reader.way is not Way.POSITION:
             return reader.way
-        if seen.sparse and any(keeps_holes(file) for file in beside):
-            return Way.HOLES
         if any(file.size > file.position == source.position and self._files.by_key[file.key].grew for file in beside):
             return Way.ONE_CALL
         unread = reader.rchar < source.size * 0.9
@@ -263,7 +282,8 @@ class Evidence:
             unread
             and not seen.moved
             and (
-                source.position == source.size or (not source.position and reader.rchar > reader.first_rchar + SMALLEST)
+                source.position == source.size
+                or (not source.position and reader.rchar > max(reader.first_rchar, reader.since) + SMALLEST)
             )
         ):
             return Way.PREAD

@@ -1,6 +1,6 @@
 """``qemu-img``: its own percentage, which it tells on standard error when it gets SIGUSR1, or prints with ``-p``; else evidence speaks.
 
-It is asked once a second, if ``run`` starts it, a command of it that converts, commits, rebases, amends or compares, and its standard
+It is asked at each look, if ``run`` starts it, a command of it that converts, commits, rebases, amends or compares, and its standard
 error goes anywhere but into the same pipe as its output. The answers are left out of what goes on. With ``-p`` that is listened
 to, and no signal is sent. Of what it reads and writes little can be seen from outside: it seeks to the end of its input first, and
 its output has its full size from the start.

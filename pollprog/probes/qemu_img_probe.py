@@ -21,7 +21,7 @@ RULE = Rule(rb" *\((?P<percent>[0-9]{1,3}\.[0-9]{2})/100%\)")
 class QemuImgProbe(Records):
     """How far one qemu-img is. `interval`: the least number of seconds between two signals."""
 
-    def __init__(self, target: Target, *, interval: float = 1.0) -> None:
+    def __init__(self, target: Target, *, interval: float = 0.1) -> None:
         super().__init__(target, [RULE], source="qemu-img", streams=(1, 2))
         self._asker = Asker(target, TOOL, SIGUSR1, 2, interval=interval)
 

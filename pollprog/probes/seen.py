@@ -36,6 +36,13 @@ ELSEWHERE = frozenset({"tar", "bsdtar"})
 LIBRARY = re.compile(r"\.so(?:\.[0-9.]+)?$")
 HEAD = 4096
 """Bytes of a library that are read before the rest is mapped."""
+SHELLS = frozenset({"bash", "dash", "ksh93", "mksh", "sh", "zsh", "zsh5"})
+SCRIPTS = 10
+"""The number from which on shells open what is theirs: the script that they read."""
+SOME = 1 << 16
+"""Bytes of a file that somebody may wait for."""
+AHEAD = 4 << 20
+"""Bytes by which a position may be ahead of what was counted as read a moment before."""
 BACK = 1 << 16
 """Bytes by which a program may go back in what it reads, and has not begun again."""
 
@@ -215,6 +222,8 @@ class Reader:
     """It was seen to read a file that its words name."""
     reads_folder: bool = False
     """It was seen to read below a folder that its words name."""
+    fills: bool = False
+    """Its output has no holes where the input has some."""
     way: Way = Way.POSITION
     """How its reading of a single file can be told. What was seen once holds for good."""
     copied: int = 0
@@ -233,6 +242,16 @@ class Reader:
     """What it was seen to write: no input of this process, though it may be one of the next."""
     last_rchar: int = 0
     """`rchar` when the largest was last seen open."""
+    since: int = 0
+    """`rchar` when the largest was first seen."""
+    jumps: bool = False
+    """It began in the middle of the largest, or goes to and fro in it: where it stands there says nothing."""
+    turned: bool = False
+    """It has gone from one large file that its words do not name to another: nobody knows how many there are."""
+    shell: bool = False
+    """It is a shell, which has its script open, and reads on in it while it works."""
+    handed: int = 0
+    """Where its standard input stood when it was first seen: somebody else has read that far."""
     threads: int = 1
     rchar: int = 0
     first_rchar: int = 0
@@ -246,16 +265,24 @@ class Reader:
         """
         words = process.argv()
         reader = cls(process, name if words else "")
+        reader.shell = os.path.basename(process.link("exe")) in SHELLS
         folder = process.link("cwd") or "/"
         for word, place in named(words[1 : MOST_WORDS + 1], elsewhere=name in ELSEWHERE):
+            if word == "-":
+                reader._add(process.stream(0), "")
             for path in {word, word.partition("=")[2]} - {""}:
-                reader._add(os.path.join(folder, place, path))
+                reader._look_up(os.path.join(folder, place, path))
         return reader
 
-    def _add(self, path: str) -> None:
+    def _look_up(self, path: str) -> None:
         try:
-            info = os.stat(path)
+            self._add(os.stat(path), path)
         except (OSError, ValueError):
+            return
+
+    def _add(self, info: os.stat_result | None, path: str) -> None:
+        """Take in what a word names."""
+        if info is None:
             return
         if stat.S_ISREG(info.st_mode):
             self.files[info.st_dev, info.st_ino] = info.st_size
@@ -270,6 +297,8 @@ class Reader:
     def look(self, files: list[OpenFile], known: Files, *, rchar: int, threads: int, now: float) -> None:
         """Take in one look at this process."""
         reads = rchar > self.rchar
+        if not self.first_rchar:
+            self.handed = next((file.position for file in files if file.fd == 0 and file.reads), 0)
         self.rchar, self.threads = rchar, max(self.threads, threads)  # its threads may end before their work is written
         if files or self.files or self.inputs or self.outputs:
             self._take(files, known)
@@ -285,7 +314,11 @@ class Reader:
         self.inputs = [
             file
             for file in files
-            if file.reads and file.size and not self._is_own(file, known) and not self._loads(file, known)
+            if file.reads
+            and file.size
+            and not self._is_own(file, known)
+            and not self._loads(file, known)
+            and not (self.shell and file.fd >= SCRIPTS)
         ]
         self._see_the_end(files, known)
         for key in [key for key in self.files if key in known.by_key and known.by_key[key].written]:
@@ -333,12 +366,23 @@ class Reader:
         moving = [file for file in self.inputs if known.by_key[file.key].moved] or self.inputs
         if moving:
             largest = max(moving, key=lambda file: (file.key in self.files, file.size))
-            if self.largest is None or largest.key != self.largest.key:
+            old, begins = self.largest, self.handed if largest.fd == 0 else 0
+            if old is None or largest.key != old.key:
+                self.turned = self.turned or (old is not None and self._turns(old, largest))
+                self.jumps = self.rchar + AHEAD < largest.position - begins and largest.position < largest.size
                 self.furthest, self.again, self.done = 0, False, False
-                self.last_rchar = self.rchar
-            elif largest.position + BACK < self.furthest <= self.rchar:
-                self.again = True
+                self.last_rchar = self.since = self.rchar
+            elif largest.position + BACK < self.furthest:
+                if self.furthest - begins <= self.rchar:
+                    self.again = True
+                else:
+                    self.jumps = True
             self.largest, self.furthest = largest, max(self.furthest, largest.position)
+
+    def _turns(self, old: OpenFile, new: OpenFile) -> bool:
+        """Whether it goes from one file to another of some size, though its words name neither: there may be more of them."""
+        unnamed = old.key not in self.files and new.key not in self.files
+        return unnamed and min(old.size, 2 * self.furthest) >= max(SOME, new.size // 16)
 
     def _in_one_call(self, output: OpenFile, known: Files) -> bool:
         """Whether this output grows while its position and that of an input stand together: copy_file_range, sendfile.
