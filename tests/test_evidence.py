@@ -316,6 +316,38 @@ def test_of_two_that_read_at_the_same_time_one_is_not_all(folder: Path) -> None:
         assert not evidence.reached(sample, 1 << 40)
 
 
+def test_the_end_was_reached_though_what_was_told_last_stood_for_a_while(folder: Path) -> None:
+    with child() as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        steps(obedient, evidence, f"f = os.open({str(folder / 'a')!r}, 0); os.read(f, {6 * MIB})")
+        sample = steps(obedient, evidence, f"g = os.dup(f); os.close(f); os.pread(g, {2 * MIB}, {6 * MIB})")
+        io = target.tree.root.io()
+        assert io is not None
+        assert (sample.current, sample.total) == (6 * MIB, 8 * MIB)
+        assert evidence.reached(sample, io.rchar)
+
+
+@pytest.mark.tool("cat")
+@pytest.mark.parametrize(("command", "total"), [("cat a - c <b", 24 * MIB), ("cat b | cat a - c", None)])
+def test_a_pipe_among_what_is_named_has_no_total(folder: Path, command: str, total: int | None) -> None:
+    running = subprocess.Popen(["sh", "-c", f"{command}; :"], cwd=folder, stdout=subprocess.PIPE)
+    assert running.stdout is not None
+    try:
+        process = Process(running.pid)
+        evidence = Evidence(ProcessTree(process))
+        seen = []
+        for _ in range(40):  # the slow consumer; what it leaves stands in the pipe
+            running.stdout.read(1 << 17)
+            sample = evidence.sample()
+            seen.append(sample.total if sample is not None and sample.source == "evidence:rchar" else None)
+        process.close()
+    finally:
+        running.kill()
+        running.stdout.close()
+        running.wait()
+    assert set(seen[10:]) == {total}
+
+
 def test_another_pass_over_an_input_that_is_named_once_has_no_total(folder: Path) -> None:
     name = str(folder / "a")
     with child(name) as obedient, target_for(obedient.pid) as target:

@@ -55,7 +55,7 @@ CHATTER = 1 << 20
 """Less than this, written to no file or to standard error, is what a command says, and not what it does. Where the user's total
 is small, a hundredth of that."""
 MARKS = 4
-"""Looks that are remembered, as the newest may not be told before the end."""
+"""Counts that are remembered, as the newest may not be told before the end."""
 BUFFER = 4 << 20
 """Bytes by which the output of a copy may be behind its input."""
 DISBELIEF = 4 << 20
@@ -95,7 +95,7 @@ class Evidence:
         self._phases = 0
         self._last: Sample | None = None
         self._marks: deque[tuple[int, int]] = deque(maxlen=MARKS)
-        """What was said at the last looks, and what the whole tree had read then."""
+        """What was said last, and what the whole tree had read when that was seen first."""
         self._aside = aside | own_log()
 
     def close(self) -> None:
@@ -132,7 +132,8 @@ class Evidence:
             best = replace(best, bound=Bound.ESTIMATE)
         source = f"evidence:{best.source}"
         self._last = Sample(best.current, total, best.unit, self._phase, source, best.bound, activity)
-        self._marks.append((best.current, rchar))
+        if not self._marks or self._marks[-1][0] != best.current:
+            self._marks.append((best.current, rchar))
         return self._last
 
     def reached(self, sample: Sample, rchar: int) -> bool:

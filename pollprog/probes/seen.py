@@ -33,6 +33,8 @@ MOST_WORDS = 20_000
 """Words of a command that are looked up as names of files."""
 ELSEWHERE = frozenset({"tar", "bsdtar"})
 """Programs for which ``-C FOLDER`` says where the words behind it are, while they themselves stay where they were started."""
+FILTERS = re.compile(r"cat|tac|head|tail|wc|sort|paste|cksum|b2sum|(md5|sha\d+)sum")
+"""Programs for which ``-`` among their words is their standard input; for others it may be their output."""
 LIBRARY = re.compile(r"\.so(?:\.[0-9.]+)?$")
 HEAD = 4096
 """Bytes of a library that are read before the rest is mapped."""
@@ -248,6 +250,8 @@ class Reader:
     """It began in the middle of the largest, or goes to and fro in it: where it stands there says nothing."""
     turned: bool = False
     """It has gone from one large file that its words do not name to another: nobody knows how many there are."""
+    unknown: bool = False
+    """A pipe is among what it is to read: nobody knows how much comes."""
     shell: bool = False
     """It is a shell, which has its script open, and reads on in it while it works."""
     handed: int = 0
@@ -269,7 +273,9 @@ class Reader:
         folder = process.link("cwd") or "/"
         for word, place in named(words[1 : MOST_WORDS + 1], elsewhere=name in ELSEWHERE):
             if word == "-":
+                before = len(reader.words)
                 reader._add(process.stream(0), "")
+                reader.unknown = len(reader.words) == before and FILTERS.fullmatch(name) is not None
             for path in {word, word.partition("=")[2]} - {""}:
                 reader._look_up(os.path.join(folder, place, path))
         return reader
@@ -417,6 +423,8 @@ class Reader:
     def total(self) -> int | None:
         """How much it has to read, in bytes, each as often as it is named; None while a survey is under way."""
         if self.reads_folder and any(size is None for size in self.folders.values()):
+            return None
+        if self.unknown and self.several:
             return None
         if self.several:
             return sum(
