@@ -184,7 +184,7 @@ class Chooser:
         """
         if last.total is None or last.current >= last.total:
             return last.total is not None
-        if self._speaking is None or last.total == self._total:
+        if self._speaking is None:
             return None
         name, probe, _ = self._speaking
         if isinstance(probe, Evidence):
