@@ -13,7 +13,7 @@ The rules, each of them tested by name:
    known, it ends with ``current == total``, else with the last that was true.
 4. ``0 <= current <= total``. Within a phase `current` does not fall. Where a sample says less than was told, be it of the work or,
    from another source, of the fraction, what was told stands until it is passed, for ten seconds at most; then a new phase
-   begins. Where one source finds more to do than it said, that is told as it is: `total` may move either way. What nobody was
+   begins. It begins at once if more was told, of no total, than all that another source knows of. Where one source finds more to do than it said, that is told as it is: `total` may move either way. What nobody was
    told binds nobody.
 5. Nobody's ratio reaches 1 before the work has ended: until then `current` stays below `total`, and says `finishing`.
 6. No total is None, not 0 %. The work moves if `current` or the activity does, and stalls where neither does: that is for a look

@@ -111,6 +111,9 @@ class Slot:
         if not same and not smaller and told.total is not None and new.total is not None:
             self._begin_phase(new)  # as far as was told, on another scale
             return new
+        if not same and told.total is None and new.total is not None and new.total <= told.current:
+            self._begin_phase(new)  # more was told than there is: it was of something else
+            return new
         if self._held_since is None:
             self._held_since = now
         if now - self._held_since >= HOLD:

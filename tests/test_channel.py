@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pollprog.channel import Channel, Clock
+from pollprog.slot import Slot
 from pollprog.status import Bound, Outcome, Sample, State, Status, Unit
 
 if TYPE_CHECKING:
@@ -934,7 +935,7 @@ async def test_no_time_is_told_while_no_total_is() -> None:
     for second in range(20):
         job.at(second, 10 * second, None, source="a")
     for second in range(20, 28):
-        status = job.at(second, 10 * (second - 20), 150, source="b")
+        status = job.at(second, 10 * (second - 20), None, source="b")
     assert (status.total, status.remaining) == (None, None)
 
 
@@ -1115,3 +1116,15 @@ def test_every_reader_is_told_in_time_and_in_order(
                 assert newest.seq in sequence
 
     trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_a_source_of_which_more_was_told_than_there_is_begins_a_phase_at_once() -> None:
+    slot = Slot()
+    slot.take(Sample(19_000, None, source="evidence:output-position"), 1.0)
+    first = slot.tell(1.0)
+    slot.take(Sample(2_000, 12_000, source="tool"), 1.1)
+    second = slot.tell(1.1)
+    assert first is not None
+    assert second is not None
+    assert (second.current, second.total) == (2_000, 12_000)
+    assert second.phase != first.phase
