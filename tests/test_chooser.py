@@ -404,9 +404,11 @@ def test_a_probe_whose_process_has_ended_is_no_failure(
         says(chooser, "sleeper")
         monkeypatch.setattr(chooser_module, "LOOK_AGAIN", 3600.0)  # so that its probe is still looked at
         tool.probes[0].act = lambda: os.readlink("/proc/no such process")  # as one that looks into /proc does
-        pid = tool.probes[0].target.process.pid
+        process = tool.probes[0].target.process
         end_of(running.pid, "cat")
-        wait_until(lambda: "3" in script or not os.path.exists(f"/proc/{pid}"))
+        wait_until(
+            lambda: chooser_module.gone(process) and ("3" in script or not os.path.exists(f"/proc/{process.pid}"))
+        )
         says(chooser, "evidence:")
     assert tool.probes[0].looks >= 2
     assert warnings_in(caplog) == []
