@@ -792,6 +792,7 @@ def test_the_log_lines_of_a_pollprog_within_are_no_work(tmp_path: Path) -> None:
     within = f"{sys.executable} -m pollprog run --progress log -- sh -c '{said}'"
     told = lines_of(tmp_path, f"$run --progress none -- {within} >log 2>&1 3>lines")
     assert (tmp_path / "log").stat().st_size > 0
+    assert len(told) > 1
     written = [line for line in told[:-1] if line["source"] == "evidence:output-size"]
     assert not any(line["current"] for line in written), "what it reads to start may show, what it says not"
 
