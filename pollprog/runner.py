@@ -74,7 +74,8 @@ class Watch:
         self._report = report
         self._began = trio.current_time()
         self._last: Sample | None = None
-        self._taken = 0.0
+        self._taken = self._moved = 0.0
+        """When the last look was, and when one last found that more is done."""
         self._interval = interval
         self._status = status
         self._chosen = chosen
@@ -89,7 +90,10 @@ class Watch:
         self._entry = self._sampler.add(self._chooser, self._take, lost=self._lost, interval=self._interval)
 
     def _take(self, sample: Sample) -> None:
-        self._last, self._taken = sample, trio.current_time() - self._began
+        self._taken = trio.current_time() - self._began
+        if self._last is None or (sample.current, sample.phase) != (self._last.current, self._last.phase):
+            self._moved = self._taken
+        self._last = sample
         self._report(sample)
 
     def _lost(self, _: str) -> None:
@@ -119,13 +123,16 @@ class Watch:
         """The work has ended well: say once more how far it was, with what is known of its total now.
 
         A total that it cannot have reached since the last look was wrong, and is taken back; one that nobody saw it reach is
-        an estimate. A percentage of the program's own stands: it has reached its end, however far that was from the last look.
+        an estimate. Where the total is not the user's and was reached, the time counts from when more was done: a program that
+        tells how far it is once a second may be far on between. A percentage of the program's own stands: it has reached its
+        end, however far that was from the last look.
         """
         last = self._last
         if last is None or last.total is None or last.unit is Unit.PARTS:
             return
-        pace = last.current / max(self._taken, self._interval)
-        lacks, gap = last.total - last.current, self._ended - self._taken
+        at = self._moved if self._reached and self._chosen.get("total") is None else self._taken
+        pace = last.current / max(at, self._interval)
+        lacks, gap = last.total - last.current, self._ended - at
         if self._reached and lacks <= last.total / 20 + FASTER * pace * gap:
             self._report(replace(last, bound=Bound.EXACT))
         elif not self._reached and lacks <= last.total / 100 + UNSEEN * pace * gap:

@@ -158,6 +158,24 @@ async def test_a_total_that_nobody_saw_reached_is_an_estimate_or_none(heard, mon
     tree.root.close()
 
 
+@pytest.mark.parametrize(("given", "told"), [(None, 100), (100, None)])
+async def test_a_program_that_tells_how_far_it_is_once_a_second_may_be_far_on_at_its_end(
+    heard, monkeypatch, autojump_clock, given, told
+):
+    tree = ProcessTree(Process(os.getpid()))
+    monkeypatch.setattr(runner.Chooser, "reached", lambda *_: True)
+    watch = runner.Watch(tree, Sampler(), heard.report, interval=0.1, total=given, named=None, launched=True)
+    await trio.sleep(1)
+    for _ in range(10):  # looks that find what it said last
+        watch._take(Sample(50, 100))
+        await trio.sleep(0.1)
+    watch.stop()
+    watch.succeeded()
+    assert heard.samples[-1].total == told
+    tree.close()
+    tree.root.close()
+
+
 class Lines:
     """Passes everything on, and hears nothing itself."""
 
