@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 MIB = 1 << 20
 INTERVAL = "0.1"
@@ -194,23 +194,27 @@ class Result:
     pv_error: float | None
     sources: list[str]
     """Who said it, without its kind."""
+    kinds: list[str]
+    """Who said it: a plugin's name, ``evidence``."""
     bounds: list[str]
     fell: bool
     early: bool
     exit: int
 
 
-def start_silent(argv: list[str], writer: int) -> subprocess.Popen[bytes]:
-    """Start a pollprog whose command's output nobody wants; `writer`: its descriptor for statuses."""
-    return subprocess.Popen(argv, pass_fds=[writer], stdout=subprocess.DEVNULL)
+def start_silent(argv: list[str], inherited: Sequence[int]) -> subprocess.Popen[bytes]:
+    """Start a command whose output nobody wants; `inherited`: descriptors that it gets besides."""
+    return subprocess.Popen(argv, pass_fds=inherited, stdout=subprocess.DEVNULL)
 
 
 def measure(
     case: Case,
     options: tuple[str, ...] = (),
-    start: Callable[[list[str], int], subprocess.Popen[bytes]] = start_silent,
+    start: Callable[[list[str], Sequence[int]], subprocess.Popen[bytes]] = start_silent,
+    *,
+    attach: bool = False,
 ) -> Result:
-    """Run one command, and compare. `options`: more words for ``pollprog run``."""
+    """Run one command, and compare. `options`: more words for ``pollprog run``; or for ``attach``, if that is to watch it."""
     reader, writer = os.pipe()
     counted = Series()
     stop = threading.Event()
@@ -220,9 +224,14 @@ def measure(
         while not stop.wait(0.02):
             counted.add(time.time(), case.count())
 
-    argv = [sys.executable, "-m", "pollprog", "run", "--progress", "none", "--progress-fd", str(writer)]
+    shown = ["--progress", "none", "--progress-fd", str(writer), "--interval", INTERVAL, *options]
+    pollprog = [sys.executable, "-m", "pollprog"]
     began = time.time()
-    child = start([*argv, "--interval", INTERVAL, *options, "--", *case.argv], writer)
+    if attach:
+        command = start(case.argv, ())
+        child = subprocess.Popen([*pollprog, "attach", *shown, str(command.pid)], pass_fds=[writer])
+    else:
+        child = command = start([*pollprog, "run", *shown, "--", *case.argv], (writer,))
     os.close(writer)
     peers = Peers(child.pid, case.worker)
     poller = threading.Thread(target=poll)
@@ -231,6 +240,7 @@ def measure(
     told: list[tuple[float, dict[str, object]]] = []
     with os.fdopen(reader) as lines:
         told.extend((time.time(), json.loads(line)) for line in lines)
+    command.wait()
     child.wait()
     stop.set()
     peers.stop()
@@ -267,10 +277,11 @@ def measure(
         progress_error=error([(v, truth(t)) for t, v in zip(peers.progress.times, peers.progress.values, strict=True)]),
         pv_error=error([(v, truth(t)) for t, v in zip(peers.pv.times, peers.pv.values, strict=True)]),
         sources=sorted({str(line["source"]).partition(":")[2] or str(line["source"]) for _, line in running}),
+        kinds=sorted({str(line["source"]).partition(":")[0] for _, line in running}),
         bounds=sorted({str(line["bound"]) for _, line in running}),
         fell=any(later < earlier for earlier, later in pairwise(fractions)),
         early=any(f >= 1 for f in fractions),
-        exit=child.returncode,
+        exit=command.returncode,
     )
 
 

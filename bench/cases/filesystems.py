@@ -1,0 +1,49 @@
+"""What works on file systems and on the devices below them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cases import Tool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cases import Scratch
+
+IMAGE = "rm -f image; cat random random > image"
+MAKE = "mke2fs -F -t ext4 -U 6e1a2b62-1a39-4c5b-8a43-000000000001 -q"
+PERCENT = r"[ \d.]+% done.*?errors\)|\x08+"
+
+
+def cases(scratch: Scratch) -> Iterator[Tool]:
+    """Each with an image file for the device."""
+    scratch.tree("tree", 2048)
+    yield Tool("badblocks", "badblocks -s image", "steady", before=IMAGE, blurred=PERCENT)
+    yield Tool("badblocks", "badblocks -w image", "disk", "image", "truncate -s 128M image", PERCENT)
+    yield Tool(
+        "zerofree",
+        "zerofree -v image",
+        "steady",
+        before=f"test -e used || {{ cat random random > used; {MAKE} -b 1024 -E nodiscard used; }}; cp used image",
+    )
+    yield Tool(
+        "mke2fs",
+        f"{MAKE[:-3]} -b 1024 -E lazy_itable_init=0,nodiscard -O ^has_journal,^resize_inode -i 1048576 image",
+        "phases",
+        before="rm -f image; truncate -s 400G image",
+        blurred=r"[ \d]+/\d+|\x08+|UUID.*",
+    )
+    yield Tool(
+        "e2fsck",
+        "e2fsck -fy image",
+        "phases",
+        before=f"rm -f image; truncate -s 4T image; {MAKE} -i 1048576 -E lazy_itable_init=1,nodiscard "
+        "-O ^has_journal,^resize_inode,^64bit image",
+    )
+    yield Tool(
+        "resize2fs",
+        "resize2fs -p -M image",
+        "phases",
+        before=f"rm -f image; truncate -s 3G image; {MAKE} -b 1024 -d tree image; debugfs -w -R 'rm 0' image; e2fsck -fy image; true",
+    )
