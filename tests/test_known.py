@@ -78,8 +78,8 @@ RUNS = {
     "cksum": "cksum large copy one",
 }
 """What is run for each program that is said to be known, in a folder with the files of `inputs`."""
-SERVED = {"pg_dump", "pg_dumpall", "pg_restore"}
-"""They need a server: test_pg_basebackup.py runs them."""
+SERVED = {"pg_dump", "pg_dumpall", "pg_restore", "mysqldump", "mariadb-dump", "mysql", "mariadb"}
+"""They need a server: test_pg_basebackup.py and test_mysqldump.py run them."""
 PACKING = """
 cp large copy; gzip -k -1 large; bzip2 -k one; cat one.bz2 one.bz2 one.bz2 one.bz2 > many.bz2; zstd -q large
 tar czf packed.tgz folder folder; tar cf packed.tar folder large; zip -q -r -1 packed.zip folder large

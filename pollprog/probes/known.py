@@ -101,4 +101,22 @@ KNOWN = (
         "the size of the archive; of a folder (`-Fd`) none",
         "Indexes are built when all is read: then it is finishing. Of `-j` there is what its processes have read.",
     ),
+    Row(
+        "mysqldump",
+        ("mysqldump", "mariadb-dump"),
+        "by evidence: what it has written; of one that is packed in the same pipeline (`| gzip > f`) the packed size",
+        SAME,
+        "none: only the server could tell it, and what it says of its tables is no more than an estimate; say `--total` if you know "
+        "the last one",
+        "What is packed to less than an eighth is told as what all have written, the pipe's bytes too. With `--tab` the server writes the "
+        "files: nothing is told. `-v` says which table it is at, not how far.",
+    ),
+    Row(
+        "mysql",
+        ("mysql", "mariadb"),
+        f"{POSITION}: a dump that is put back (`mysql db < dump.sql`)",
+        SAME,
+        "the size of the dump; of `zcat dump.gz | mysql db` that of the packed file",
+        "What the statements themselves take does not count: a long one stands still. Of one that waits for what is typed nothing is told.",
+    ),
 )
