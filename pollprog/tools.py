@@ -96,8 +96,8 @@ RESOURCES = {"btrfs": "PATH", "md": "DEVICE", "pg": "DSN", "pvmove": "VG/LV"}
 """Work that no process stands for: each kind, whose module in `pollprog.probes` has its name, and what stands behind its colon."""
 MULTI_CALL = {"busybox", "coreutils", "toybox"}
 """Programs that are many, told apart by the first word or the second."""
-PYTHON_MODULES = {"pip", "pytest"}
-"""Programs that are modules of Python, too: ``python -m pytest``."""
+PYTHON_PROGRAMS = {"pip", "pip3", "pytest", "py.test"}
+"""Programs that are started by Python, too, as a module or as a script: ``python -m pytest``, ``python .venv/bin/pytest``."""
 INTERPRETER = re.compile(r"(?:python|perl|ruby|node|lua|php|bash|dash|sh)[0-9.]*")
 """Programs that are found running in the place of a script."""
 
@@ -109,20 +109,36 @@ def program_names(command: Command) -> Iterator[str]:
         yield os.path.basename(command.executable.removesuffix(" (deleted)"))  # so the kernel says, after an upgrade
         if INTERPRETER.fullmatch(os.path.basename(command.executable)):
             yield from script_name(command.argv)
-    if command.name.startswith("python"):
-        yield from module_name(command.argv)
+    if command.name.startswith("python") and (name := python_program(command.argv)[0]):
+        yield name
     if command.name in MULTI_CALL and len(command.argv) > 1:
         yield command.argv[1].removeprefix("--coreutils-prog=")
 
 
-def module_name(argv: Sequence[str]) -> Iterator[str]:
-    """The name of the module that Python runs, of those that are programs, too: behind ``-m``, and at most two options before."""
-    for place, word in enumerate(argv[1:4], 2):
-        if not word.startswith("-") or word == "-c":
-            return
-        if word.endswith("m"):
-            yield from PYTHON_MODULES.intersection(argv[place : place + 1])
-            return
+def python_program(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """What Python is told to run, a module or a script, and the words behind it; no name where it is none of those we know."""
+    at = 1
+    while at < len(argv):
+        word = argv[at]
+        at += 1
+        takes = next((place for place, letter in enumerate(word) if letter in "cmWX"), None)
+        if not word.startswith("-") or word == "-":
+            name = os.path.basename(word) if "/" in word else ""
+        elif takes is None or word.startswith("--"):
+            continue
+        else:
+            name = word[takes + 1 :]
+            if not name:
+                name = argv[at] if at < len(argv) else ""
+                at += 1
+            if word[takes] in "WX":
+                continue
+            if word[takes] == "c":
+                break
+        if name in PYTHON_PROGRAMS:
+            return name, argv[at:]
+        break
+    return "", argv[1:]
 
 
 def script_name(argv: Sequence[str]) -> Iterator[str]:

@@ -12,10 +12,11 @@ from terminals import ENVIRONMENT
 from tool_runs import gets, told, told_of_a_running_one
 
 from pollprog.launch import Command
-from pollprog.probes import pytest as tool_module
 from pollprog.probes.pytest import TOOL
+from pollprog.probes.pytest_tally import Tally
 from pollprog.probes.testing import Recording, play
 from pollprog.status import Bound, Unit
+from pollprog.surroundings import Surroundings, within
 from pollprog.tools import find
 
 RECORDINGS = Path(__file__).parent / "data" / "recordings"
@@ -65,6 +66,19 @@ def test_what_pytest_never_prints_says_nothing() -> None:
         (["/usr/bin/python3", "-Im", "pytest", "-x"], "/usr/bin/python3.11", True),
         (["/usr/bin/python3", "-B", "-m", "pytest"], "/usr/bin/python3.11", True),
         (["/venv/bin/python", "/venv/bin/pytest", "-x"], "/usr/bin/python3.11", True),
+        (["python3", "-X", "dev", "-W", "error", "-Werror", "-m", "pytest"], None, True),
+        (["python3", "-BmX", "-m", "pytest"], None, False),
+        (["python3.12", "-mpytest"], None, True),
+        (["python", ".venv/bin/pytest", "-x"], None, True),
+        (["python", "-X", "dev", "/venv/bin/py.test"], "/usr/bin/python3.11", True),
+        (["python", "-", "/venv/bin/pytest"], None, False),
+        (["python", "x.py", "/venv/bin/pytest"], "/usr/bin/python3.11", False),
+        (["python", "-m", "black", "/venv/bin/pytest"], "/usr/bin/python3.11", False),
+        (["python", "pytest"], None, False),
+        (["python", "-m", "pytest_watch"], None, False),
+        (["python", "-m", "http.server", "-m", "pytest"], None, False),
+        (["python", "-W", "pytest"], None, False),
+        (["bash", "-m", "pytest"], None, False),
         (["python3", "-c", "-m", "pytest"], None, False),
         (["python3", "x.py", "-m", "pytest"], "/usr/bin/python3", False),
         (["python3", "-m", "dd"], None, False),
@@ -77,6 +91,19 @@ def test_it_is_known_as_a_script_and_as_a_module(words: list[str], executable: s
     assert (find(Command(words, executable=executable)) is TOOL) is known
 
 
+class Pipes(Surroundings):
+    """Where both streams are pipes of their own."""
+
+    def is_terminal(self, stream: int) -> bool:
+        return False
+
+    def claimable(self, stream: int) -> bool:
+        return True
+
+    def together(self, stream: int) -> tuple[int, ...]:
+        return (stream,)
+
+
 @pytest.mark.parametrize(
     ("words", "heard"),
     [
@@ -86,17 +113,86 @@ def test_it_is_known_as_a_script_and_as_a_module(words: list[str], executable: s
         ("pytest -xvs", False),
         ("pytest --capture=no", False),
         ("python -Im pytest --pdb", False),
+        ("python -s -m pytest", True),
+        ("python -X dev -W error -m pytest -s", False),
+        ("python .venv/bin/pytest -s", False),
+        ("pytest -m slow -s", False),
         ("pytest --pdbcls=a:b --collect-only", False),
         ("pytest -h", False),
     ],
 )
 def test_it_is_heard_where_it_asks_nothing(words: str, monkeypatch: pytest.MonkeyPatch, *, heard: bool) -> None:
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    monkeypatch.setattr(tool_module, "listening", lambda command, stream: command.with_words(["heard", str(stream)]))
     command = Command(words.split())
-    assert TOOL.prepare(command).argv == (("heard", "1") if heard else command.argv)
+    prepared = within(Pipes(), lambda: TOOL.prepare(command))
+    assert prepared.argv == command.argv
+    assert list(prepared.claims) == [1] * heard
     monkeypatch.setenv("PYTEST_ADDOPTS", "-v -s")
     assert TOOL.prepare(command) is command
+
+
+# --- letter by letter
+
+FILES = b"""collecting ... collected 12 items / 2 deselected / 10 selected
+
+a folder/test_a.py ..sF.E                                                [ 50%]
+test_b.txt x,u-R.                                                        [ 70%]
+.F.                                                                      [100%]
+
+=================================== FAILURES ===================================
+E.py ......
+"""
+IN_A_TERMINAL = (
+    b"\x1b[1mcollecting ... \x1b[0m\x1b[1m\rcollected 1 item\x1b[0m\x1b[1m\rcollected 4 items\x1b[0m\r\n\r\n"
+    b"test_a.py \x1b[32m.\x1b[0m\x1b[31mF\x1b[0m\x1b[32m.\x1b[0m\x1b[31m     [ 75%]\x1b[0m\r\n"
+)
+WORKERS = b"created: 2/2 workers\n2 workers [9 items]\n\n....     [ 44%]\n..x"
+
+
+def counted(data: bytes, size: int) -> list[tuple[int, int]]:
+    """(tests done, tests collected) after each piece of so many bytes."""
+    tally = Tally()
+    found = []
+    for start in range(0, len(data), size):
+        piece = data[start : start + size]
+        assert tally.passing(piece) == piece
+        found.append((tally.done, tally.total))
+    assert tally.end() == b""
+    return found
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize(
+    ("data", "done", "total"),
+    [(FILES, 10, 10), (IN_A_TERMINAL, 3, 4), (WORKERS, 7, 9), (FILES[: FILES.index(b"F")], 3, 10)],
+)
+def test_each_letter_is_a_test(data: bytes, done: int, total: int, size: int) -> None:
+    assert counted(data, size)[-1] == (done, total)
+
+
+def test_a_line_counts_before_it_ends() -> None:
+    found = counted(FILES, 1)
+    assert [done for done, _ in found if done] == sorted(done for done, _ in found if done)
+    assert set(range(11)) == {done for done, _ in found}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"test_a.py ...",
+        b"collected 4 items\n...\n",
+        b"collected 4 items\ndownloading ...",
+        b"collected 4 items\nx/test_a.py::test_b .",
+        b"collected 4 items\ntest_a.py EE,,R",
+        b"collected 4 items\n\n=== FAILURES ===\ntest_a.py ...",
+        b"collected 4 items\n\xff\x00test_a.py\x00 ...",
+        b"collected 4 items\n" + 9000 * b"." + b"\n...",
+        b"4 Elemente gesammelt\ntest_a.py ...",
+        b"collected 4 items / 4 deselected\ntest_a.py ...",
+    ],
+)
+def test_what_is_no_letter_of_a_test_does_not_count(data: bytes) -> None:
+    assert {done for done, _ in counted(data, 1)} == {0}
 
 
 # --- the real one
@@ -126,8 +222,16 @@ def test_a_slow_one_is_told_in_a_terminal(folder: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(ENVIRONMENT, "PAUSE", "0.3")
     lines = told(PYTEST, folder, "pytest", terminal=True)
     assert len(lines) >= 3
-    assert {line["total"] for line in lines[:-1]} == {1_000_000}
+    assert {(line["total"], line["unit"]) for line in lines} == {(8, "items")}
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
+
+
+def test_the_tests_of_one_line_are_told_one_by_one(tmp_path: Path) -> None:
+    test = "import time, pytest\n@pytest.mark.parametrize('a', range(8))\ndef test_a(a):\n    time.sleep(0.2)\n"
+    (tmp_path / "test_a.py").write_text(test)
+    lines = told(f"{PYTEST} --rootdir . -o console_output_style=count", tmp_path, "pytest", terminal=True)
+    assert len({line["current"] for line in lines}) >= 3
+    assert {line["total"] for line in lines} == {8}
 
 
 def test_one_that_runs_already_is_told_by_the_file_into_which_it_prints(
