@@ -5,6 +5,7 @@ Our own loops announce their steps (`pollprog.steps`), and what a tool prints of
 
 from __future__ import annotations
 
+import re
 from math import isfinite
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,10 +15,19 @@ from pollprog.status import Sample, Unit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["WHOLE", "Step", "Steps"]
+__all__ = ["WHOLE", "Step", "Steps", "part"]
 
 WHOLE = 1_000_000
 """Parts that work of several steps is counted in."""
+
+
+NUMBERED = re.compile(r"(?:, |^)part [0-9]+$")
+
+
+def part(name: str, number: int) -> str:
+    """What a phase is called that is the part of this number, of those that were seen: ``gzip, part 2``."""
+    name = NUMBERED.sub("", name)
+    return f"{name}, part {number}" if name else f"part {number}"
 
 
 class Step(NamedTuple):

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pollprog.estimator import Estimator
+from pollprog.phases import part
 
 if TYPE_CHECKING:
     from pollprog.status import Sample
@@ -130,7 +131,7 @@ class Slot:
         name, again = new.phase, new.phase == self._source_phase
         while again or name == self._phase:
             self._phases += 1
-            name, again = f"{new.phase or new.source.partition(':')[0]} ({self._phases})".strip(), False
+            name, again = part(new.phase or new.source.partition(":")[0], self._phases), False
         self._phase, self._source_phase = name, new.phase
         if self._newest is not None and self._newest.current < self._peak:
             self._learn_anew()

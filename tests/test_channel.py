@@ -549,8 +549,8 @@ async def test_a_source_that_says_less_for_ten_seconds_begins_a_phase() -> None:
     assert job.at(2, 100, 1000, source="dd").current == 500
     assert job.at(11.9, 150, 1000, source="dd").current == 500
     begun = job.at(12, 160, 1000, source="dd")
-    assert (begun.current, begun.phase, begun.source) == (160, "dd (2)", "dd")
-    assert job.at(13, 170, 1000, source="dd").phase == "dd (2)"
+    assert (begun.current, begun.phase, begun.source) == (160, "dd, part 2", "dd")
+    assert job.at(13, 170, 1000, source="dd").phase == "dd, part 2"
 
 
 async def test_the_wait_is_over_in_time_though_nobody_reports() -> None:
@@ -558,7 +558,7 @@ async def test_the_wait_is_over_in_time_though_nobody_reports() -> None:
     job.at(1, 500, 1000, source="evidence")
     job.at(2, 100, 1000, source="dd")
     job.now = 12.5
-    assert (job.channel.latest().current, job.channel.latest().phase) == (100, "dd (2)")
+    assert (job.channel.latest().current, job.channel.latest().phase) == (100, "dd, part 2")
 
 
 async def test_a_source_with_a_total_takes_over_from_one_without() -> None:
@@ -582,14 +582,14 @@ async def test_a_source_on_another_scale_begins_a_phase() -> None:
     job = Job()
     job.at(1, 500, 1000, source="a")
     status = job.at(2, 6, 10, source="b")
-    assert (status.current, status.total, status.phase) == (6, 10, "b (2)")
+    assert (status.current, status.total, status.phase) == (6, 10, "b, part 2")
 
 
 async def test_another_unit_begins_a_phase() -> None:
     job = Job()
     job.at(1, 500, 1000)
     status = job.at(2, 6, 10, unit=Unit.ITEMS)
-    assert (status.current, status.unit, status.phase) == (6, Unit.ITEMS, "(2)")
+    assert (status.current, status.unit, status.phase) == (6, Unit.ITEMS, "part 2")
 
 
 async def test_a_probe_that_stumbles_is_not_followed() -> None:
@@ -630,15 +630,15 @@ async def test_a_phase_that_came_again_while_nobody_looked_has_another_name() ->
     job.at(1, 500, 1000, phase="read")
     job.channel.report(Sample(1000, 1000, phase="write"))
     again = job.at(3, 5, 1000, phase="read")
-    assert (again.current, again.phase) == (5, "read (2)")
+    assert (again.current, again.phase) == (5, "read, part 2")
 
 
 async def test_a_phase_of_ours_is_not_called_like_one_of_the_tool() -> None:
     job = Job()
     job.at(1, 500, 1000, source="x")
-    assert job.at(2, 6, 10, source="dd").phase == "dd (2)"
-    status = job.at(3, 2, 10, source="dd", phase="dd (2)")
-    assert (status.current, status.phase) == (2, "dd (2) (3)")
+    assert job.at(2, 6, 10, source="dd").phase == "dd, part 2"
+    status = job.at(3, 2, 10, source="dd", phase="dd, part 2")
+    assert (status.current, status.phase) == (2, "dd, part 3")
 
 
 async def test_a_total_that_grows_is_told_as_it_is_and_no_phase_begins() -> None:
@@ -969,7 +969,7 @@ async def test_a_source_that_takes_back_what_it_said_has_a_new_rate_when_it_is_b
         job.at(second, 10 * second, 1000)
     for second in range(20, 40):
         status = job.at(second, 3 * (second - 20), 1000)
-    assert (status.current, status.phase, status.rate) == (57, "(2)", pytest.approx(3))
+    assert (status.current, status.phase, status.rate) == (57, "part 2", pytest.approx(3))
 
 
 async def test_no_time_is_told_of_a_source_that_is_held_back_when_all_seems_done() -> None:
@@ -998,7 +998,7 @@ REPORTS = st.builds(
     COUNTS,
     st.none() | st.sampled_from([0, 1, 10, 20, 1000]) | COUNTS,
     unit=st.sampled_from([Unit.BYTES, Unit.BYTES, Unit.BYTES, Unit.ITEMS]),
-    phase=st.sampled_from(["", "", "", "a", "a (2)", "b"]),
+    phase=st.sampled_from(["", "", "", "a", "a, part 2", "b"]),
     source=st.sampled_from(["x:y", "x:y", "x:z", "w"]),
     bound=st.sampled_from(Bound),
     activity=st.integers(0, 3),

@@ -308,7 +308,7 @@ def test_the_second_process_of_a_tool_is_a_phase_of_its_own(knows: Callable[...,
         for _ in range(3):
             phases.append(says(chooser, "sleeper").phase)
             end_of(running.pid, "sleep")
-    assert phases == ["", "sleep (2)", "sleep (3)"]
+    assert phases == ["", "sleep, part 2", "sleep, part 3"]
 
 
 def test_the_phases_of_a_tool_stay_its_own(knows: Callable[..., MadeUp]) -> None:
@@ -316,7 +316,7 @@ def test_the_phases_of_a_tool_stay_its_own(knows: Callable[..., MadeUp]) -> None
     with shell("sleep 60; sleep 61; :") as running, choosing(running.pid) as chooser:
         assert says(chooser, "sleeper").phase == "pass 1"
         end_of(running.pid, "sleep")
-        wait_until(lambda: says(chooser, "sleeper").phase == "pass 1 (2)")
+        wait_until(lambda: says(chooser, "sleeper").phase == "pass 1, part 2")
 
 
 # --- tools that fail
@@ -520,7 +520,7 @@ def test_a_named_tool_is_waited_for_and_measured_each_time_it_comes(knows: Calla
     knows("sleep", lambda: SLEEPER)
     with shell("sleep 60; cat; cat; sleep 61; :") as running, choosing(running.pid, named="cat") as chooser:
         assert [chooser.sample() for _ in range(3)] == [None] * 3
-        for phase in ("", "cat (2)"):
+        for phase in ("", "cat, part 2"):
             end_of(running.pid, "sleep" if not phase else "cat")
             assert says(chooser, "with-total").phase == phase
         end_of(running.pid, "cat")

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -649,7 +650,35 @@ def test_the_next_reader_of_a_script_begins_a_new_phase(folder: Path) -> None:
             shell.does("p.communicate(); p.wait()")
             evidence.sample()
         assert phases[0], "it is not the whole script"
-        assert phases[1].endswith("(2)")
+        assert phases[1].endswith(", part 2")
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_shell_that_has_opened_the_file_for_its_command_is_no_part_of_the_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, early: bool
+) -> None:
+    monkeypatch.setattr("pollprog.probes.evidence.SETTLING", 0.01)
+    monkeypatch.setattr("pollprog.probes.evidence.IDLE", 0.05)
+    code = "import os\nwhile os.read(3, 1): print(len(os.read(0, 1 << 20)), flush=True)"
+    script = f"exec 3<&0 <{folder / 'a'}; echo opened; read line <&3; {sys.executable} -I -S -c '{code}'; :"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
+    with subprocess.Popen(["sh", "-c", script], **pipes) as shell, target_for(shell.pid) as target:
+        assert shell.stdin is not None
+        assert shell.stdout is not None
+        evidence = Evidence(target.tree)
+        assert shell.stdout.readline() == b"opened\n"
+        if early:  # its command is not there yet
+            evidence.sample()
+        shell.stdin.write(b"\n")
+        told = []
+        for _ in range(5):
+            shell.stdin.write(b"x")
+            assert shell.stdout.readline() == b"%d\n" % MIB
+            told.append(evidence.sample())
+            time.sleep(0.1)
+        shell.stdin.close()
+    assert [(sample.current, sample.total) for sample in told if sample] == [(n * MIB, 8 * MIB) for n in range(1, 6)]
+    assert {sample.phase for sample in told if sample} <= {"", Path(sys.executable).name[:15]}
 
 
 def test_what_is_put_by_and_read_again_is_neither_input_nor_exact_output(folder: Path) -> None:

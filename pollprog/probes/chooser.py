@@ -3,7 +3,7 @@
 A tool found below a shell, sudo or a pipeline counts as much as one at the top, so the whole tree is looked at again each
 second. A tool with a total comes before one without, and evidence speaks only where no tool has anything to say. What the
 user named is alone in speaking, also while it has nothing to say yet: another measure is not what was asked for. The second
-process that tools measure, and each after it, is a phase of its own: ``dd (2)``.
+process that tools measure, and each after it, is a phase of its own: ``dd, part 2``.
 
 A probe that raises, or says what no probe can mean, is left out from then on, with one line in the log, and the next best
 takes over. What hangs is for the sampler to notice, which drops this chooser; `at` says whom the next one has to leave out. A
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from pollprog import tools
 from pollprog.errors import PollprogError, UsageError
 from pollprog.launch import Command
+from pollprog.phases import part
 from pollprog.probes import Surveys, Target
 from pollprog.probes.contract import STATUS
 from pollprog.probes.evidence import Evidence
@@ -270,7 +271,7 @@ class Chooser:
             self._parts += 1
         if self._parts == 1:
             return sample
-        return replace(sample, phase=f"{sample.phase or identity[3] or identity[0]} ({self._parts})")
+        return replace(sample, phase=part(sample.phase or identity[3] or identity[0], self._parts))
 
     def _has_named(self) -> bool:
         return self._named is not None and self._named not in self.excluded

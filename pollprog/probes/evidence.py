@@ -31,6 +31,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pollprog.errors import UsageError
+from pollprog.phases import part
 from pollprog.probes.seen import Files, Reader, Way
 from pollprog.probes.treesize import survey_tree
 from pollprog.status import Bound, Sample
@@ -190,7 +191,7 @@ class Evidence:
         if chosen is not None and not any(reader is chosen for reader in present.values()):
             chosen = self._chosen = None
         moving = [reader for reader in present.values() if reader.moved_at == now and credible(reader)]
-        best = max(moving, key=weight, default=None)
+        best = max(moving, key=lambda reader: (weight(reader), reader.rchar), default=None)
         if chosen is not None and chosen in moving:
             self._beside = self._beside or any(not same_input(reader, chosen) for reader in moving)
         if best is None or best is chosen:
@@ -199,7 +200,7 @@ class Evidence:
             return
         settling = now - self._chosen_at < SETTLING and self._phases <= 1
         if chosen is None or now - chosen.moved_at > IDLE or (settling and weight(best) > weight(chosen)):
-            if not settling or self._chosen is None:
+            if chosen is None or not (settling or goes_on(chosen, best)):
                 self._begin_phase(best)
             self._chosen, self._chosen_at = best, now
             self._beside = any(not same_input(reader, best) for reader in moving)
@@ -207,7 +208,7 @@ class Evidence:
     def _begin_phase(self, reader: Reader) -> None:
         self._phases += 1
         if self._phases > 1:
-            self._phase = f"{reader.name} ({self._phases})"
+            self._phase = part(reader.name, self._phases)
         elif reader.process is not self._tree.root:
             self._phase = reader.name
 
@@ -335,6 +336,13 @@ def same_input(one: Reader, other: Reader) -> bool:
     if one is other or one.largest is None or other.largest is None:
         return True
     return one.largest.key == other.largest.key
+
+
+def goes_on(one: Reader, other: Reader) -> bool:
+    """Whether the other reads where the first one stands: a shell has opened the file that its command reads."""
+    if one.largest is None or other.largest is None:
+        return False
+    return (one.largest.key, one.largest.position) == (other.largest.key, other.largest.position)
 
 
 def weight(reader: Reader) -> float:
