@@ -40,7 +40,10 @@ if TYPE_CHECKING:
             """(stream, record) of what was printed since this was last asked."""
 
     class Filter(Protocol):
-        """Decides which bytes of a claimed stream pass on, and when."""
+        """Decides which bytes of a claimed stream pass on, and when.
+
+        It may have a method ``whole``: whether a record that was begun is all there, though nothing stands behind it yet.
+        """
 
         def passing(self, data: bytes) -> bytes:
             """Take what the command wrote; give what goes on to where the user sent it. No data: none came for a while."""

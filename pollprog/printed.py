@@ -66,6 +66,7 @@ class Printed:
     def listen(self, claims: Mapping[int, Filter]) -> None:
         """From now on it is heard, through these filters. The two streams are one here: it is told as the first that is claimed."""
         self._filters = {stream: claims[stream] for stream in sorted(claims)}
+        self._splitter = Splitter(getattr(claims[min(claims)], "whole", None) if claims else None)
 
     # -- for the probe
 

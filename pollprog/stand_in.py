@@ -102,6 +102,7 @@ class Untorn:
 
     def __init__(self, through: Filter) -> None:
         self._through = through
+        self.whole = getattr(through, "whole", None)
         self._rest = b""
 
     def passing(self, data: bytes) -> bytes:

@@ -47,11 +47,16 @@ SEPARATORS = re.compile(rb"[\r\n\b]+")
 
 
 class Splitter:
-    """Cuts what a program says into records: what stands between newlines, carriage returns, backspaces."""
+    """Cuts what a program says into records: what stands between newlines, carriage returns, backspaces.
 
-    __slots__ = ("rest",)
+    `whole` says of what was begun whether nothing more of it can come: some programs write the separator before each record, which
+    would else be heard when the next one comes.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_whole", "rest")
+
+    def __init__(self, whole: Callable[[bytes], object] | None = None) -> None:
+        self._whole = whole
         self.rest = b""
         """What was begun; of what does not end, the last part."""
 
@@ -59,6 +64,9 @@ class Splitter:
         """The records that end with this data."""
         *records, rest = SEPARATORS.split(self.rest + data)
         self.rest = rest[-LONGEST:]
+        if rest and self._whole is not None and self._whole(self.rest):
+            records.append(self.rest)
+            self.rest = b""
         return [record for record in records if record]
 
 
@@ -104,7 +112,7 @@ class Ear:
         self._stream = stream
         self._end = end
         self._through: Filter | None = through
-        self._splitter = Splitter()
+        self._splitter = Splitter(getattr(through, "whole", None))
         self._heard: Callable[[int, bytes], None] | None = None
         self._unheard: deque[bytes] = deque(maxlen=UNHEARD)
         self._lock = threading.Lock()

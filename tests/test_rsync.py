@@ -19,9 +19,10 @@ from pollprog.probes import program
 from pollprog.probes import rsync as rsync_module
 from pollprog.probes.program import Whole
 from pollprog.probes.rsync import TOOL
-from pollprog.probes.rsync_lines import filter_joined, filters
+from pollprog.probes.rsync_lines import Listened, filter_joined, filters
 from pollprog.probes.testing import Recording, play
 from pollprog.status import Bound, Unit
+from pollprog.streams import Splitter
 
 RECORDINGS = Path(__file__).parent / "data" / "recordings"
 WORDS = ["rsync", "-a", "--info=progress2", "a/", "b/"]
@@ -61,6 +62,21 @@ def test_a_single_large_file_has_a_total_from_the_start() -> None:
     assert samples[-1].total is not None
     assert abs(samples[-1].total - 100_000_000) < 1_100_000
     assert samples[0].bound is Bound.ESTIMATE
+
+
+def test_what_is_zero_percent_says_nothing_yet() -> None:
+    data = b"\r         32,768   0%    0.00kB/s    0:00:00  \r  104,333,312  33%   97.33MB/s    0:00:02  \r"
+    (sample,) = play(TOOL, Recording(WORDS, {1: data}), size=1)
+    assert sample.current == 104_333_312
+
+
+@pytest.mark.parametrize("part", ["0:00:02  ", "0:00:03 (xfr#1, to-chk=0/1)", "0:00:03 (xfr#21, ir-chk=10/1021)"])
+def test_a_piece_is_heard_when_it_is_written_and_not_when_the_next_one_comes(part: str) -> None:
+    splitter = Splitter(Listened().whole)
+    piece = f"    104,333,312  33%   97.33MB/s    {part}".encode()
+    heard = [splitter.split(b"\r" + piece[:1]), *(splitter.split(bytes([byte])) for byte in piece[1:])]
+    assert heard == [[]] * (len(piece) - 1) + [[piece]]
+    assert splitter.split(b"   \r") == [b"   "]
 
 
 def test_where_it_tells_of_each_file_files_are_counted() -> None:

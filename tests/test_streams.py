@@ -42,6 +42,13 @@ class Silent(Through):
         return b""
 
 
+class Ended(Through):
+    """Knows that a record is all there when it has a full stop."""
+
+    def whole(self, record: bytes) -> bool:
+        return record.endswith(b".")
+
+
 class Broken(Through):
     def passing(self, data: bytes) -> bytes:
         raise RuntimeError(data)
@@ -93,6 +100,16 @@ def test_a_record_that_does_not_end_is_heard_in_part():
         os.read(claim.reader, 32768)
     assert claim.end() == b""
     assert claim.records == [b"b" * 32768 + b"c" * 32768]
+
+
+def test_a_record_is_heard_when_its_filter_knows_that_it_is_all_there():
+    claim = Claim(Ended())
+    os.write(claim.writer, b"\rone")
+    os.write(claim.writer, b".")
+    wait_until(lambda: claim.records == [b"one."])
+    os.write(claim.writer, b"\rtw")
+    assert claim.end() == b"\rone.\rtw"
+    assert claim.records == [b"one.", b"tw"]
 
 
 def test_what_was_said_before_anybody_listened_is_heard_then():

@@ -10,7 +10,7 @@ SIGUSR1 ends it.
 
 from __future__ import annotations
 
-from pollprog.probes.program import Program, can_hear, has_option, holds, listening
+from pollprog.probes.program import Program, can_hear, has_option, holds
 from pollprog.surroundings import here
 
 TYPE_CHECKING = False
@@ -42,13 +42,13 @@ class Rsync(Program):
         """The same with ``--info=progress2``, and filters that take out what that adds; or heard as it is."""
         if has_option(command.argv, "q", UNSAFE):
             return command
+        from pollprog.probes.rsync_lines import Listened, filter_joined, filters
+
         if has_option(command.argv, "P", PROGRESS):
-            return listening(command, 1)
+            return command.hearing(1, Listened())
         apart, joined = can_hear(1, 2), here().is_terminal(1) and set(here().together(1)) == {1, 2}
         if not (apart or joined) or not holds(command, b"PROGRESS", b"total transfer progress"):
             return command
-        from pollprog.probes.rsync_lines import filter_joined, filters
-
         command = command.with_words((command.argv[0], "--info=progress2", *command.argv[1:]))
         if joined:
             return command.hearing(1, filter_joined())

@@ -20,7 +20,9 @@ import re
 import time
 from _thread import allocate_lock  # threading itself is not loaded before a command is started
 
-__all__ = ["filters"]
+from pollprog.probes.program import Whole
+
+__all__ = ["Listened", "filter_joined", "filters"]
 
 PIECE = re.compile(
     rb"\r {0,20}[0-9][0-9.,]{0,30}[KMGTP]? {1,5}[0-9]{1,3}% {1,9}[0-9.,]{1,12}[kMGTP]?B/s {1,9}[0-9?]{1,6}:[0-9?]{2}:[0-9?]{2}"
@@ -33,6 +35,17 @@ CLOSING = (b"sent ", b"Number of files: ")
 """What rsync's summary may begin with, behind a newline of its own."""
 MOMENT = 0.25
 """Seconds for which the end of one stream waits for the other."""
+
+
+def is_whole(record: bytes) -> bool:
+    """Whether this, which came behind a carriage return, is a whole piece, of which no more can come but spaces."""
+    return len(record) < LONGEST and PIECE.fullmatch(b"\r" + record) is not None
+
+
+class Listened(Whole):
+    """Passes everything on, where it was the user who wanted to see it."""
+
+    whole = staticmethod(is_whole)
 
 
 class Shared:
@@ -60,6 +73,8 @@ class Shared:
 
 class Output:
     """Standard output (a `pollprog.launch.Filter`). `joined`: standard error goes to the same place, and comes with it, in order."""
+
+    whole = staticmethod(is_whole)
 
     def __init__(self, shared: Shared, *, joined: bool = False) -> None:
         self._shared = shared

@@ -82,7 +82,9 @@ class RsyncProbe:
             total = self._high or None
             return Sample(self._current, total, Unit.ITEMS, source="rsync:files", bound=Bound.LOWER, activity=activity)
         total = self._given or max((self._low + self._high) // 2, self._current) or None
-        if self._given is None and (self._growing or not self._high):
+        if self._given is None and not self._high and not self._growing:
+            return None  # all that it has said is 0 %
+        if self._given is None and self._growing:
             total = None
         bound = Bound.LOWER if self._complete else Bound.ESTIMATE
         return Sample(self._current, total, source="rsync", bound=bound, activity=activity)
