@@ -248,9 +248,10 @@ def measure(
         poller.join()
     elif isinstance(case.count, Path):
         counted = strace_count(case.count, str(case.count.parent))
-    *running, (_, last) = told
+    if not told:  # it had ended before it was attached to
+        told = [(time.time(), {"elapsed": 0.0})]
+    *running, (ended, last) = told
     seconds = float(str(last["elapsed"]))
-    ended = told[-1][0]
     whole = max(counted.values, default=0.0)
     running = [(when, line) for when, line in running if line["fraction"] is not None]
     fractions = [float(str(line["fraction"])) for _, line in running]

@@ -77,7 +77,9 @@ class Ran:
 
 
 def digest(path: Path) -> str:
-    """What stands in a file, in short."""
+    """What stands in a file, or in the files of a folder, in short."""
+    if path.is_dir():
+        return " ".join(f"{file.relative_to(path)} {digest(file)}" for file in sorted(path.rglob("*")))
     if not path.is_file():
         return ""
     with path.open("rb") as file:

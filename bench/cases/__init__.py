@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ GOALS = {"steady": 0.10, "phases": 0.15, "disk": None, "unknown": None}
 """The kinds of pace, and how far the fraction may be from the share of the time: work of even pace, work of several phases whose
 weights fit no run exactly, work whose pace the disk sets, and work of which nobody knows the whole: it has no fraction."""
 ENVIRONMENT = os.environ | {"LC_ALL": "C", "PATH": f"{os.environ['PATH']}:/usr/local/sbin:/usr/sbin:/sbin"}
-FAMILIES = ("copying", "filesystems", "images", "packing", "building")
+FAMILIES = ("copying", "filesystems", "images", "packing", "building", "sums", "web", "below")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Tool:
     @property
     def argv(self) -> list[str]:
         """What is run."""
-        return ["sh", "-c", self.words] if self.script else self.words.split()
+        return ["sh", "-c", self.words] if self.script else shlex.split(self.words)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,15 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
         blurred=r".*\r|Receiving.*|Resolving.*|remote.*",
     )
     yield Tool(
+        "git",
+        "git -C out fetch --progress ../repository",
+        "phases",
+        before="rm -rf out; git init -q out",
+        blurred=r".*\r|Receiving.*|Resolving.*|remote.*",
+    )
+    scratch.sh(f"git init -q texts; cd texts; split -a 3 -b 32k ../text; git add .; {COMMIT}")
+    yield Tool("git", "git -C texts repack -a -d -f", "phases", terminal=True)
+    yield Tool(
         "ninja",
         "ninja -j1 -f build.ninja",
         "steady",

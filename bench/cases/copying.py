@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cases import Tool
@@ -15,6 +20,38 @@ if TYPE_CHECKING:
 def cases(scratch: Scratch) -> Iterator[Tool]:
     """From one file, or one folder, to another."""
     scratch.random("random", 512)
+    scratch.random("big", 3072)
+    yield Tool("evidence", "cp big out", "disk", "out", "rm -f out")
+    yield Tool("evidence", "cat big > out", "disk", "out", "rm -f out", program="cat", script=True)
+    scratch.path.joinpath("big").unlink()
     yield Tool("dd", "dd if=random of=out bs=1M oflag=dsync", "disk", "out", blurred=r"copied.*")
     yield Tool("rsync", "rsync -a --bwlimit=100000 random out", "steady", "out", "rm -f out")
     yield Tool("ddrescue", "ddrescue -q --mapfile-interval=1 random out map", "disk", "out", "rm -f out map")
+    with paced(scratch) as file:
+        yield Tool("evidence", f"cp {file} out", "steady", "out", "rm -f out")
+        yield Tool("evidence", f"install -m 600 {file} out", "steady", "out", "rm -f out")
+        yield Tool("evidence", f"cat {file} > out", "steady", "out", "rm -f out", program="cat", script=True)
+        yield Tool("dd", f"dd if={file} of=out bs=64k", "steady", "out", "rm -f out", r"copied.*")
+    scratch.sh("mkdir files; split -a 4 -b 16k random files/")
+    yield Tool("evidence", "cp -r files out", "steady", "out", "rm -rf out")
+    yield Tool("rsync", "rsync -a files/ out", "steady", "out", "rm -rf out")
+    elsewhere = Path("/dev/shm") / scratch.path.name
+    try:
+        yield Tool("evidence", f"mv moved {elsewhere}", "steady", before=f"rm -rf {elsewhere} moved; cp -r files moved")
+    finally:
+        shutil.rmtree(elsewhere, ignore_errors=True)
+
+
+@contextmanager
+def paced(scratch: Scratch) -> Iterator[str]:
+    """A file, the one called ``random``, that is read at an even pace, whatever the disk does."""
+    words = ["nbdkit", "--exit-with-parent", "--filter=rate", "file", "random", "rate=600M"]
+    (scratch.path / "paced").touch()
+    server = subprocess.Popen(["nbdfuse", "paced", "--command", *words], cwd=scratch.path)
+    try:
+        while not (scratch.path / "paced").stat().st_size:
+            time.sleep(0.1)
+        yield "paced"
+    finally:
+        subprocess.run(["fusermount3", "-u", "paced"], cwd=scratch.path, check=True)
+        server.wait()
