@@ -14,7 +14,7 @@ from tool_runs import BEFORE, told
 from pollprog.launch import Command
 from pollprog.probes import ffmpeg
 from pollprog.probes.ffmpeg import TOOL
-from pollprog.probes.ffmpeg_probe import length, seconds
+from pollprog.probes.ffmpeg_probe import keeps_length, length, seconds
 from pollprog.probes.testing import Recording, play
 
 RECORDINGS = Path(__file__).parent / "data" / "recordings"
@@ -69,6 +69,15 @@ def test_what_ffmpeg_never_writes_is_not_believed() -> None:
         ("-i a -filter:v setpts=2*PTS b", None),
         ("-i a -filter_complex x b", None),
         ("-i a -vf setpts=2*PTS b", None),
+        ("-i a -vf scale=1280:-2,fps=25 -af volume=2 -r 30 -r:v 30 b", 100),
+        ("-ss 10 -i a -filter:v:0 yadif@one -filter:a loudnorm b", 90),
+        ("-r 50 -i a b", None),
+        ("-r:v 50 -i a b", None),
+        ("-i a -vf scale,trim=end=5 b", None),
+        ("-i a -vf scale -af atempo=2 b", None),
+        ("-i a -vf scale -vf tpad=stop_duration=5 b", None),
+        ("-i a -vf fps=25:start_time=9 b", None),
+        ("-i a -filter_script:v x b", None),
         ("-stream_loop 3 -i a b", None),
         ("-sseof -5 -i a b", None),
         ("-i a -frames:v 5 b", None),
@@ -78,6 +87,27 @@ def test_what_ffmpeg_never_writes_is_not_believed() -> None:
 )
 def test_how_long_the_output_becomes(words: str, expected: float | None) -> None:
     assert length(["ffmpeg", *words.split()], 100) == (None if expected is None else int(expected * 1e6))
+
+
+@pytest.mark.parametrize(
+    ("graph", "keeps"),
+    [
+        ("scale", True),
+        (" hflip , vflip", True),
+        ("drawtext=text='a, trim=1; b':x=if(eq(1\\,1)\\,2\\,3),crop=80:60", True),
+        ("drawtext=text='it'\\\\\\''s',negate", True),
+        ("drawtext=text='trim", False),
+        ("scale,setpts=PTS/2", False),
+        ("split[a][b];[a][b]hstack", False),
+        ("[in]scale[out]", False),
+        ("movie=a.png", False),
+        ("sws_flags=lanczos;scale", False),
+        ("scale2ref", False),
+        ("", False),
+    ],
+)
+def test_which_filters_keep_the_length(graph: str, *, keeps: bool) -> None:
+    assert keeps_length(graph) is keeps
 
 
 @pytest.mark.parametrize(
@@ -128,7 +158,7 @@ def test_a_program_that_does_not_know_it_is_not_given_it() -> None:
 # --- the real one
 
 
-def film(folder: Path, length: int) -> None:
+def film(folder: Path, length: float) -> None:
     words = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", f"testsrc=d={length}:s=320x240", "-c:v", "mpeg4", "film.avi"]
     subprocess.run(words, cwd=folder, check=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
 
@@ -159,10 +189,11 @@ def masked(results: list[bytes]) -> list[bytes]:
 
 @REAL
 def test_a_slow_one_is_told_with_a_total_in_a_terminal_too(tmp_path: Path) -> None:
-    film(tmp_path, 6)
+    film(tmp_path, 2.4)
     command = "ffmpeg -y -nostdin -re -i film.avi -c:v mpeg4 new.avi"
     lines = told(f"{command} 2>err", tmp_path, "ffmpeg")
-    assert {line["total"] for line in lines[:-1]} == {6_000_000}
+    assert len(lines) >= 3
+    assert {line["total"] for line in lines[:-1]} == {2_400_000}
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
     terminal = Terminal()
     try:
@@ -170,4 +201,19 @@ def test_a_slow_one_is_told_with_a_total_in_a_terminal_too(tmp_path: Path) -> No
         assert terminal.wait_end() == 0
     finally:
         terminal.close()
-    assert '"total":6000000' in (tmp_path / "lines2").read_text()
+    assert '"total":2400000' in (tmp_path / "lines2").read_text()
+
+
+@REAL
+@pytest.mark.parametrize(
+    ("options", "total"),
+    [
+        ("-vf scale=160:120,fps=10,drawbox -r 30", 2_400_000),
+        ("-filter:v yadif=1,setpts=0.9*PTS", None),
+    ],
+)
+def test_filters_that_keep_the_length_leave_a_total(options: str, total: int | None, tmp_path: Path) -> None:
+    film(tmp_path, 2.4)
+    lines = told(f"ffmpeg -y -nostdin -re -i film.avi {options} -c:v mpeg4 new.avi 2>err", tmp_path, "ffmpeg")
+    assert len(lines) >= 3
+    assert {line["total"] for line in lines[:-1]} == {total}

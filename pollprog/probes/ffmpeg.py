@@ -2,7 +2,7 @@
 
 The descriptor is added by ``run``, in a terminal too, unless the command has one, or has ffmpeg write down its own options. The total is the
 ``Duration`` that ffmpeg prints of its input, cut by ``-ss``, ``-t`` and ``-to``: so there is one only if ffmpeg prints that, there is
-one input, and no option makes the output longer or shorter in another way.
+one input, and no option makes the output longer or shorter in another way. Of the filters those are known that do not, as ``scale``.
 ``ffprobe`` is not run. Nothing is taken away: the line of figures on standard error stays.
 """
 
@@ -32,7 +32,7 @@ class Ffmpeg(Program):
     launched = "by the time of its output that is written, which it tells on a descriptor (`-progress`)"
     attached = "by evidence: the position in its input"
     totals = "the `Duration` that it prints of its input, cut by `-ss`, `-t` and `-to`"
-    wrong = "No total for several inputs, and none with options that make the output longer or shorter in another way."
+    wrong = "No total for several inputs, and none with options that make the output longer or shorter in another way, or with filters that may (`setpts`, `atempo`, `trim`), or are not known not to, or have branches (`-filter_complex`)."
 
     def prepare(self, command: Command) -> Command:
         """The same, with a descriptor for its progress; and its standard error is heard, if it may be."""
