@@ -77,7 +77,12 @@ let scenario handle = function
           if !heard = 2 then told [ "cancel"; (if Pollprog.cancel handle then "1" else "0") ]);
       tried (sum handle)
   | "cancel-signal" ->
-      on_alarm (fun () -> if stop_when_told handle then timer 0. 0.);
+      let stopped = ref false in
+      on_alarm (fun () ->
+          (* which may come again while this is still at it *)
+          if (not !stopped) && (Pollprog.get_progress handle).current >= 0L then (
+            stopped := true;
+            ignore (stop_when_told handle)));
       timer 0.05 0.05;
       tried (sum handle)
   | "cancel-thread" ->
