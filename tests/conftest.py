@@ -11,8 +11,14 @@ import re
 import shlex
 import shutil
 import signal
+import sys
 
 import pytest
+
+os.environ.pop(
+    "PYTHONDONTWRITEBYTECODE", None
+)  # each worker, and each process of the thousands, would compile all anew
+sys.dont_write_bytecode = False
 
 PACKAGES = {
     "7z": "p7zip-full",
