@@ -12,6 +12,8 @@ import sys
 import pytest
 from terminals import ENVIRONMENT, PATIENCE, POLLPROG, pollprog, shell, started
 
+from pollprog import cli
+
 STATUS = {
     "v": int, "job": str, "seq": int, "state": str, "current": int, "total": int, "unit": str, "phase": str, "fraction": float,
     "rate": float, "remaining": float, "low": float, "high": float, "elapsed": float, "age": float, "moving": bool,
@@ -352,15 +354,18 @@ def test_ctrl_c_before_anything_has_begun_ends_us_without_a_word():
 # --- the others
 
 
-def test_every_probe_has_a_line_and_a_page():
+def test_every_probe_has_a_line_and_a_page(capfd):
     done = pollprog("probes")
     assert (done.returncode, done.stderr) == (0, "")
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert names == sorted(names)
     assert {"dd", "evidence", "filesize"} <= set(names)
+    assert len(pollprog("probes", names[0]).stdout) > 100
     for name in names:
-        page = pollprog("probes", name).stdout
+        assert cli.main(["probes", name]) == 0
+        page = capfd.readouterr().out
         assert len(page) > 100, name
+        assert len(page.splitlines()) > 1, name
 
 
 # --- cost

@@ -77,9 +77,6 @@ def test_every_probe_is_in_the_table_of_the_readme() -> None:
     assert set(tools.PROBES) - set(tools.OURS) <= table  # of the tools there are too many
     listed = subprocess.run([*POLLPROG, "probes"], capture_output=True, text=True, check=True).stdout
     assert {line.split()[0] for line in listed.splitlines()} == {*tools.PROBES, *tools.RESOURCES}
-    for name in tools.PROBES:
-        said = subprocess.run([*POLLPROG, "probes", name], capture_output=True, text=True, check=True).stdout
-        assert len(said.splitlines()) > 1
 
 
 def test_every_target_of_the_makefile_that_the_readme_names_is_there() -> None:
