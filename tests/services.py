@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0
 """Seconds after which what should happen counts as failed."""
-QUICK = "[daemon]\ninitial_delay = 0.1\ninterval = 0.1\ngrace = 5.0\n"
+QUICK = "[daemon]\ninitial_delay = 0.1\ninterval = 0.1\ngrace = 2.0\n"
 """The first status comes soon, and the others soon after."""
 SERVE = """
 import sys

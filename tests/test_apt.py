@@ -26,7 +26,7 @@ Dir::State::status "{root}/var/lib/dpkg/status";
 Dir::Log "{root}/var/log/apt";
 Debug::NoLocking "true";
 APT::Sandbox::User "root";
-DPkg::Options {{ "--root={root}"; "--force-not-root"; "--log={root}/log"; "--force-script-chrootless"; }};
+DPkg::Options {{ "--root={root}"; "--force-not-root"; "--log={root}/log"; "--force-script-chrootless"; "--force-unsafe-io"; }};
 """
 BAR = re.compile(rb"\x1b7[^\x1b]*(?:\x1b\[[^\x1b]*)*\x1b8")
 """What apt writes at once into the last row of a terminal, or to set that row apart."""
@@ -131,31 +131,42 @@ def test_a_program_that_is_no_apt_is_not_given_it() -> None:
 # --- the real ones
 
 
-@pytest.fixture
-def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A system where nothing is installed, and a source with one package."""
     if os.geteuid() != 0:
         pytest.skip("apt wants to be root")
-    root, source = tmp_path / "root", tmp_path / "source"
+    folder = tmp_path_factory.mktemp("apt")
+    root, source = folder / "root", folder / "source"
     for name in ("etc/apt/apt.conf.d", "etc/apt/preferences.d", "var/lib/dpkg/info", "var/lib/dpkg/updates",
                  "var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "var/log/apt"):  # fmt: skip
         (root / name).mkdir(parents=True)
     (root / "var/lib/dpkg/status").touch()
-    (tmp_path / "package/DEBIAN").mkdir(parents=True)
-    (tmp_path / "package/DEBIAN/control").write_text(CONTROL)
+    (folder / "package/DEBIAN").mkdir(parents=True)
+    (folder / "package/DEBIAN/control").write_text(CONTROL)
     source.mkdir()
-    words = ["dpkg-deb", "-b", str(tmp_path / "package"), str(source / "test.deb")]
+    words = ["dpkg-deb", "-b", str(folder / "package"), str(source / "test.deb")]
     subprocess.run(words, check=True, capture_output=True, timeout=PATIENCE)
     data = (source / "test.deb").read_bytes()
     entry = f"{CONTROL}Filename: ./test.deb\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n\n"
     (source / "Packages").write_text(entry)
     (root / "etc/apt/sources.list").write_text(f"deb [trusted=yes] copy:{source} ./\n")
-    (tmp_path / "configuration").write_text(CONFIGURATION.format(root=root))
-    monkeypatch.setitem(ENVIRONMENT, "APT_CONFIG", str(tmp_path / "configuration"))
+    (folder / "configuration").write_text(CONFIGURATION.format(root=root))
+    environment = ENVIRONMENT | {"APT_CONFIG": str(folder / "configuration")}
     actions = (["update"], ["-y", "install", "pollprog-test"], ["-y", "remove", "pollprog-test"])
     for words in (["apt-get", *action] for action in actions):  # what apt prints depends on what it remembers
+        subprocess.run(words, check=True, capture_output=True, timeout=PATIENCE, env=environment)
+    return folder
+
+
+@pytest.fixture
+def system(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same again, and whatever a test starts is in it."""
+    monkeypatch.setitem(ENVIRONMENT, "APT_CONFIG", str(folder / "configuration"))
+    if "pollprog-test" in (folder / "root/var/lib/dpkg/status").read_text():
+        words = ["apt-get", "-y", "remove", "pollprog-test"]
         subprocess.run(words, check=True, capture_output=True, timeout=PATIENCE, env=ENVIRONMENT)
-    return tmp_path
+    return folder
 
 
 @pytest.mark.tool("apt-get", "apt", "dpkg-deb")
@@ -177,9 +188,12 @@ def test_what_it_prints_and_how_it_ends_is_as_without_us(
 
 @pytest.mark.tool("apt-get", "dpkg-deb")
 def test_a_download_goes_where_it_would_have_gone(system: Path) -> None:
+    archives = system / "root/var/cache/apt/archives"
+    for left in archives.glob("*.deb"):
+        left.unlink()
     done = told("apt-get -y --download-only install pollprog-test", system, "apt")
     assert done[-1]["exit"] == 0
-    assert list((system / "root/var/cache/apt/archives").glob("*.deb"))
+    assert list(archives.glob("*.deb"))
 
 
 @pytest.mark.tool("apt-get", "dpkg-deb")

@@ -93,7 +93,8 @@ def run(does: dict[str, str], folder: Path, until: Callable[[list[dict[str, Any]
     info.mkdir(parents=True)
     (info / "entry_points.txt").write_text("[pollprog.probes]\nreader = bad_plugin:TOOL\n")
     (folder / "packages" / "bad_plugin.py").write_text(PLUGIN.format(**{**USUAL, **does}))
-    (folder / "input").write_bytes(bytes(SIZE))
+    with (folder / "input").open("wb") as file:
+        file.truncate(SIZE)
     (folder / "reader").write_text(READER)
     (folder / "reader").chmod(0o755)
     for name in ("lines", "log"):

@@ -27,10 +27,11 @@ MOST = 60
 """Lines of which a plugin has fewer."""
 
 
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Put the package where Python finds it, as an installer does; its tool."""
-    target = tmp_path / "packages"
+    folder = tmp_path_factory.mktemp("borg")
+    target = folder / "packages"
     project = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]
     info = target / f"pollprog_borg-{project['version']}.dist-info"
     info.mkdir(parents=True)
@@ -40,12 +41,13 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         "\n".join(["[pollprog.probes]", *(f"{name} = {place}" for name, place in points.items())])
     )
     (target / "pollprog_borg.py").write_bytes((PACKAGE / "pollprog_borg.py").read_bytes())
-    monkeypatch.syspath_prepend(str(target))
-    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", str(target))
-    monkeypatch.setitem(ENVIRONMENT, "BORG_BASE_DIR", str(tmp_path / "borg"))
-    monkeypatch.setitem(ENVIRONMENT, "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes")
-    strangers.find.cache_clear()
-    yield strangers.load(strangers.find()["borg"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(target))
+        patch.setitem(ENVIRONMENT, "PYTHONPATH", str(target))
+        patch.setitem(ENVIRONMENT, "BORG_BASE_DIR", str(folder / "borg"))
+        patch.setitem(ENVIRONMENT, "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes")
+        strangers.find.cache_clear()
+        yield strangers.load(strangers.find()["borg"])
     sys.modules.pop("pollprog_borg", None)
     strangers.find.cache_clear()
 
@@ -70,23 +72,25 @@ def test_what_borg_never_says_is_not_believed(installed: Any) -> None:
 # --- the real one
 
 
-@pytest.fixture
-def backup(tmp_path: Path, installed: Any) -> Path:
-    """A folder with something to back up, and a repository."""
+@pytest.fixture(scope="module")
+def backup(tmp_path_factory: pytest.TempPathFactory, installed: Any) -> Path:
+    """A folder with something to back up, and a repository with an archive of less."""
     assert installed.name == "borg"
-    (tmp_path / "data").mkdir()
-    for number in range(8):
-        (tmp_path / "data" / str(number)).write_bytes(os.urandom(1 << 20))
-    shell(f"cd {tmp_path} && borg init -e none repo")
-    return tmp_path
+    folder = tmp_path_factory.mktemp("backup")
+    for name, size in (("little", 1 << 17), ("data", 1 << 20)):
+        (folder / name).mkdir()
+        for number in range(4):
+            (folder / name / str(number)).write_bytes(os.urandom(size))
+    shell(f"cd {folder} && borg init -e none repo && borg create repo::one little")
+    return folder
 
 
 @pytest.mark.tool("borg")
 def test_a_backup_is_told_with_a_total(backup: Path) -> None:
     borg = "borg --log-json --progress create --compression lzma,6 --chunker-params fixed,65536"
-    *lines, last = told(f"--probe borg {borg} repo::one data 2>log", backup, "borg")
+    *lines, last = told(f"--probe borg {borg} repo::two data 2>log", backup, "borg")
     assert len(lines) >= 2
-    assert 8 << 20 in {line["total"] for line in lines}
+    assert 4 << 20 in {line["total"] for line in lines}
     assert [line["current"] for line in lines] == sorted(line["current"] for line in lines)
     assert last["state"] == "succeeded"
 
@@ -97,6 +101,5 @@ def test_what_it_prints_and_how_it_ends_is_as_without_us(
     place: str, backup: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tool_runs.BEFORE", ("", "pollprog run --probe borg --progress none --"))
-    shell(f"cd {backup} && borg create repo::one data")
     printed = gets("borg --log-json --progress check repo", place, backup, blurred=re.compile(rb'"time": [0-9.]+'))
     assert b"progress_percent" in b"".join(printed)

@@ -234,7 +234,7 @@ def test_the_result_into_a_full_disk_is_told(daemon: Daemon) -> None:
 
 def test_a_marked_call_has_a_bar_on_a_terminal(daemon: Daemon, tmp_path: Path) -> None:
     with open(tmp_path / "big", "wb") as file:
-        file.truncate(3 << 30)
+        file.truncate(5 << 28)
     terminal = Terminal()
     try:
         terminal.run("pollprog", "call", "--connect", daemon.address, "Checksum", f"path={tmp_path}/big")

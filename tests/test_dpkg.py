@@ -68,48 +68,56 @@ def test_a_program_that_does_not_know_it_is_not_given_it() -> None:
 # --- the real one
 
 
-@pytest.fixture
-def dpkg(tmp_path: Path) -> str:
-    """The words that come before its action: a root where nothing is installed; and two packages to install."""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two packages to install, and what makes a root where nothing is installed."""
     if os.geteuid() != 0:
         pytest.skip("dpkg wants to be root")
+    folder = tmp_path_factory.mktemp("dpkg")
     for name in ("first", "second"):
-        place = tmp_path / name
-        (place / "DEBIAN").mkdir(parents=True)
-        (place / "DEBIAN" / "control").write_text(CONTROL.format(name=f"pollprog-{name}"))
-        (place / f"file-{name}").write_text("data\n")
-        words = ["dpkg-deb", "-b", str(place), str(tmp_path / f"{name}.deb")]
-        subprocess.run(words, check=True, capture_output=True, timeout=PATIENCE)
-    (tmp_path / "fresh").write_text(
+        packed(folder, name)
+    (folder / "fresh").write_text(
         "rm -rf root; mkdir -p root/var/lib/dpkg/info root/var/lib/dpkg/updates; : > root/var/lib/dpkg/status\n"
     )
-    return f"dpkg --root={tmp_path}/root --log={tmp_path}/log --force-not-root"
+    return folder
+
+
+def packed(folder: Path, name: str, *, script: str = "") -> None:
+    """A package, and what it runs when it is installed."""
+    place = folder / name
+    (place / "DEBIAN").mkdir(parents=True)
+    (place / "DEBIAN" / "control").write_text(CONTROL.format(name=f"pollprog-{name}"))
+    (place / f"file-{name}").write_text("data\n")
+    if script:
+        (place / "DEBIAN" / "postinst").write_text(script)
+        (place / "DEBIAN" / "postinst").chmod(0o755)
+    words = ["dpkg-deb", "-b", str(place), str(folder / f"{name}.deb")]
+    subprocess.run(words, check=True, capture_output=True, timeout=PATIENCE)
+
+
+@pytest.fixture
+def dpkg(folder: Path) -> str:
+    """The words that come before its action."""
+    return f"dpkg --root={folder}/root --log={folder}/log --force-not-root --force-unsafe-io"
 
 
 @pytest.mark.tool("dpkg", "dpkg-deb")
 @pytest.mark.parametrize("terminal", [False, True])
 @pytest.mark.parametrize("place", PLACES)
 def test_what_it_prints_and_how_it_ends_is_as_without_us(
-    place: str, *, terminal: bool, dpkg: str, tmp_path: Path
+    place: str, *, terminal: bool, dpkg: str, folder: Path
 ) -> None:
-    gets(f"{dpkg} -i first.deb second.deb", place, tmp_path, fresh="sh fresh", terminal=terminal)
-    assert (tmp_path / "root" / "file-first").read_text() == "data\n"
-    gets(f"{dpkg} -i first.deb missing.deb", place, tmp_path, terminal=terminal)
-    gets(f"{dpkg} -P pollprog-first pollprog-third", place, tmp_path, fresh=f"{dpkg} -i first.deb", terminal=terminal)
+    gets(f"{dpkg} -i first.deb second.deb", place, folder, fresh="sh fresh", terminal=terminal)
+    assert (folder / "root" / "file-first").read_text() == "data\n"
+    gets(f"{dpkg} -i first.deb missing.deb", place, folder, terminal=terminal)
+    gets(f"{dpkg} -P pollprog-first pollprog-third", place, folder, fresh=f"{dpkg} -i first.deb", terminal=terminal)
 
 
 @pytest.mark.tool("dpkg", "dpkg-deb")
-def test_a_slow_one_is_told(dpkg: str, tmp_path: Path) -> None:
-    script = tmp_path / "second" / "DEBIAN" / "postinst"
-    script.write_text("#!/bin/sh\nsleep 2\n")
-    script.chmod(0o755)
-    lines = told(f"{dpkg} --force-script-chrootless -i first.deb second.deb", prepared(tmp_path), "dpkg")
+def test_a_slow_one_is_told(dpkg: str, folder: Path) -> None:
+    packed(folder, "slow", script="#!/bin/sh\nsleep 2\n")
+    subprocess.run(["sh", "fresh"], cwd=folder, check=True, timeout=PATIENCE)
+    lines = told(f"{dpkg} --force-script-chrootless -i first.deb slow.deb", folder, "dpkg")
     assert len(lines) >= 2
     assert (lines[-2]["current"], lines[-2]["total"]) == (5, 6)
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
-
-
-def prepared(folder: Path) -> Path:
-    script = "dpkg-deb -b second second.deb && sh fresh"
-    subprocess.run(["sh", "-c", script], cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
-    return folder

@@ -91,9 +91,12 @@ def test_an_ntfs_is_saved_and_restored_and_cloned(served: Door, here: Place) -> 
 
 @pytest.mark.tool("ntfsclone")
 def test_a_clone_is_told_by_what_ntfsclone_says_of_itself(served: Door, here: Place) -> None:
-    *statuses, reply = served.line().talk("NtfsClone", source=here.ntfs(512 * MIB), destination=here.path("new"))
-    assert reply.error is None
-    told = [one.status for one in statuses if one.status["state"] == "running"]
+    for size in (96 * MIB, 512 * MIB):  # the smaller is over too soon on a fast disk
+        *statuses, reply = served.line().talk("NtfsClone", source=here.ntfs(size), destination=here.path(f"new-{size}"))
+        assert reply.error is None
+        told = [one.status for one in statuses if one.status["state"] == "running"]
+        if any("source" in status for status in told):
+            break
     assert {(status["source"], status["total"]) for status in told if "source" in status} == {("ntfsclone", 1_000_000)}
 
 

@@ -56,14 +56,15 @@ def test_one_that_is_quiet_is_not_heard() -> None:
 # --- the real one
 
 
-@pytest.fixture
-def volume(tmp_path: Path) -> Path:
-    """A small volume."""
-    with (tmp_path / "volume").open("wb") as file:
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small volume."""
+    folder = tmp_path_factory.mktemp("volume")
+    with (folder / "volume").open("wb") as file:
         file.truncate(16 << 20)
     make = ["/usr/sbin/mkntfs", "-Q", "-F", "-s", "512", "-p", "0", "-H", "0", "-S", "0", "volume"]
-    subprocess.run(make, cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE)
-    return tmp_path
+    subprocess.run(make, cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
+    return folder
 
 
 @pytest.mark.tool("ntfsclone", "mkntfs")

@@ -80,7 +80,7 @@ def server() -> Iterator[Postgres]:
 @pytest.fixture
 def backup(server: Postgres) -> str:
     """A command that takes one, as fast as it goes."""
-    return f"pg_basebackup -h {server.folder} -U postgres -c fast -X none -D copy"
+    return f"pg_basebackup -h {server.folder} -U postgres -c fast -X none -N -D copy"
 
 
 needs_server = pytest.mark.tool("initdb", "psql", "pg_basebackup")

@@ -199,8 +199,9 @@ def test_what_is_no_letter_of_a_test_does_not_count(data: bytes) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Eight tests, of which one fails, in eight files."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Eight tests in eight files, for a pytest that needs not import the plugins of this one."""
+    monkeypatch.setitem(ENVIRONMENT, "PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     for number in range(8):
         test = f"import os, time\ndef test_a():\n    time.sleep(float(os.environ.get('PAUSE', 0)))\n    assert {number} != 9\n"

@@ -52,13 +52,15 @@ def test_what_does_not_answer_is_not_heard(words: str) -> None:
 # --- the real one
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Path:
-    """A folder with a disk's image, and one that is built on it."""
-    (tmp_path / "raw").write_bytes(os.urandom(8 << 20))
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with disks' images, and one that is built on another."""
+    folder = tmp_path_factory.mktemp("disk")
+    (folder / "raw").write_bytes(os.urandom(8 << 20))
+    (folder / "big").write_bytes(os.urandom(40 << 20))
     for words in ("convert -O qcow2 raw base", "create -q -f qcow2 -b base -F qcow2 top 20M"):
-        subprocess.run(["qemu-img", *words.split()], cwd=tmp_path, check=True, timeout=PATIENCE)
-    return tmp_path
+        subprocess.run(["qemu-img", *words.split()], cwd=folder, check=True, timeout=PATIENCE)
+    return folder
 
 
 @REAL
@@ -80,7 +82,7 @@ def test_what_it_prints_and_how_it_ends_is_as_without_us(place: str, *, terminal
     ],
 )
 def test_progress_comes(command: str, *, terminal: bool, disk: Path) -> None:
-    (disk / "big").write_bytes(os.urandom(40 << 20))
+    (disk / "new").unlink(missing_ok=True)
     words = ["qemu-io", "-f", "qcow2", "-c", "write 0 20M", "top"]
     subprocess.run(words, cwd=disk, check=True, timeout=PATIENCE, capture_output=True)
     lines = told(f"qemu-img {command}", disk, "qemu-img", terminal=terminal)

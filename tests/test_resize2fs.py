@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -69,34 +70,34 @@ def test_it_is_heard_only_if_it_prints_bars() -> None:
     assert TOOL.prepare(command) is command
 
 
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    """A file system of which the end is in use, and the beginning is not."""
-    (tmp_path / "tree").mkdir()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`whole`: a file system of which the end is in use, and the beginning is not."""
+    folder = tmp_path_factory.mktemp("resize2fs")
+    (folder / "tree").mkdir()
     for number in range(8):
-        (tmp_path / "tree" / str(number)).write_bytes(os.urandom(3_000_000))
+        (folder / "tree" / str(number)).write_bytes(os.urandom(3_000_000))
     script = (
         "truncate -s 32M whole; mke2fs -q -F -t ext4 -b 1024 -O ^has_journal -d tree whole && "
-        "for i in 0 1 2 3 4 5; do debugfs -w -R 'rm '$i whole; done; e2fsck -fy whole; cp whole image"
+        "for i in 0 1 2 3 4 5; do debugfs -w -R 'rm '$i whole; done; e2fsck -fy whole; test -s whole"
     )
     environment = ENVIRONMENT | {"PATH": PATH}
-    subprocess.run(
-        ["sh", "-c", script], cwd=tmp_path, check=True, env=environment, capture_output=True, timeout=PATIENCE
-    )
-    return tmp_path
+    subprocess.run(["sh", "-c", script], cwd=folder, check=True, env=environment, capture_output=True, timeout=PATIENCE)
+    return folder
 
 
 @pytest.mark.tool("resize2fs", "mke2fs")
 @pytest.mark.parametrize(("place", "terminal"), [*((place, False) for place in PLACES), ("", True), ("2>err", True)])
-def test_what_it_prints_and_how_it_ends_is_as_without_us(place: str, *, terminal: bool, image: Path) -> None:
-    gets(SHRINK, place, image, fresh="cp whole image", terminal=terminal)
+def test_what_it_prints_and_how_it_ends_is_as_without_us(place: str, *, terminal: bool, folder: Path) -> None:
+    gets(SHRINK, place, folder, fresh="cp whole image", terminal=terminal)
     if not terminal:
-        gets("resize2fs -p tree 3", place, image)
+        gets("resize2fs -p tree 3", place, folder)
 
 
 @pytest.mark.tool("resize2fs", "mke2fs", "gcc")
-def test_progress_comes(image: Path) -> None:
-    lines = told(SHRINK, image, "resize2fs", under=slowed(image, "resize2fs", "pread", 20_000))
+def test_progress_comes(folder: Path) -> None:
+    shutil.copy(folder / "whole", folder / "image")
+    lines = told(SHRINK, folder, "resize2fs", under=slowed(folder, "resize2fs", "pread", 20_000))
     assert len(lines) > 2
     assert {line["phase"] for line in lines[:-1]} <= set(PASSES)
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from children import child, target_for
@@ -17,18 +18,21 @@ from pollprog.launch import Command
 from pollprog.probes.zerofree import TOOL
 from pollprog.probes.zerofree_probe import ZerofreeProbe, free_bytes
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    """A file system whose free blocks are not zeroed."""
-    path = tmp_path / "image"
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file system whose free blocks are not zeroed; nobody writes to it."""
+    path = tmp_path_factory.mktemp("zerofree") / "whole"
     path.write_bytes(os.urandom(16 << 20))
     make = ["/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "64bit", "-E", "nodiscard", str(path)]
     subprocess.run(make, check=True, timeout=PATIENCE)
     return path
+
+
+@pytest.fixture
+def image(whole: Path) -> Path:
+    """The same, for one test."""
+    return Path(shutil.copy(whole, whole.with_name("image")))
 
 
 @pytest.mark.tool("mke2fs")
@@ -66,7 +70,6 @@ def test_nothing_is_added_to_it() -> None:
 @pytest.mark.tool("zerofree", "mke2fs")
 @pytest.mark.parametrize("place", PLACES)
 def test_what_it_prints_and_how_it_ends_is_as_without_us(place: str, image: Path) -> None:
-    image.with_name("whole").write_bytes(image.read_bytes())
     gets("zerofree -v image", place, image.parent, fresh="cp whole image")
 
 
