@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pollprog.messages import OperationMessage, ParameterMessage
 
-__all__ = ["find", "help_text", "parameters_of"]
+__all__ = ["as_typed", "find", "help_text", "parameters_of"]
 
 TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 WORD = re.compile(r"(?P<key>[A-Za-z]\w*)(?:\.(?P<entry>[^=:]+))?(?P<how>:=|=)(?P<value>.*)", re.DOTALL)
@@ -139,6 +139,11 @@ def number(key: str, value: str) -> float:
     return float(value)
 
 
+def as_typed(said: str) -> str:
+    """What an operation says of its parameters, in the words that are typed: its ```overwrite``` is ``overwrite=yes``."""
+    return said.replace("`overwrite`", "overwrite=yes")
+
+
 def from_json(key: str, value: str) -> Any:
     """A value that is written in JSON."""
     try:
@@ -149,10 +154,15 @@ def from_json(key: str, value: str) -> Any:
 
 def usage(operation: OperationMessage) -> str:
     """How to call it, in a line."""
+    lists = [parameter for parameter in operation.parameters if parameter.kind == "strings"]
+    last = lists[0] if len(lists) == 1 else None
     words = [
         f"{parameter.name}=…" if parameter.required else f"[{parameter.name}=…]"
         for parameter in sorted(operation.parameters, key=lambda parameter: not parameter.required)
+        if parameter is not last
     ]
+    if last is not None:
+        words.append(f"-- {last.name} …" if last.required else f"[-- {last.name} …]")
     return f"usage: {' '.join([operation.name, *words])}"
 
 

@@ -18,7 +18,7 @@ import msgspec
 import trio
 
 from pollprog import signals, wording
-from pollprog.asking import find, help_text, parameters_of
+from pollprog.asking import as_typed, find, help_text, parameters_of
 from pollprog.client import open_client
 from pollprog.conversation import environment
 from pollprog.display import Display, JsonLines
@@ -33,7 +33,7 @@ from pollprog.errors import (
 )
 from pollprog.hearing import Hearing, Leaving
 from pollprog.mirror import Mirror
-from pollprog.output import show
+from pollprog.output import show, show_fitted
 from pollprog.status import Outcome, State
 from pollprog.varlink import ForeignError, error_reply
 
@@ -52,6 +52,7 @@ __all__ = [
     "clean_lines",
     "complain",
     "help_of",
+    "help_with",
     "interruptible",
     "list_operations",
     "new_job",
@@ -187,6 +188,7 @@ async def shown(asker: Asker, name: str, work: Called | Followed, held: Held, *,
                     mirror.finish(Outcome(State.SUCCEEDED, 0))
                 except PollprogError as raised:
                     error = raised
+                    error.args = (as_typed(str(error)),)
                     mirror.finish(outcome_of(raised))
                 ended = True
             parts.cancel_scope.cancel()
@@ -286,7 +288,12 @@ def submit(asker: Asker, method: str, words: Sequence[str], rest: Sequence[str] 
 
 def help_of(asker: Asker, method: str) -> int:
     """``pollprog call METHOD --help``: what it does, and what it takes."""
-    show(f"{help_text(find(run(asker.operations), method))}\n")
+    return help_with(find(run(asker.operations), method))
+
+
+def help_with(operation: OperationMessage) -> int:
+    """Print what it does, and what it takes."""
+    show_fitted(f"{help_text(operation)}\n")
     return 0
 
 
@@ -297,5 +304,5 @@ def list_operations(asker: Asker) -> int:
         show(b"".join(msgspec.json.encode(one) + b"\n" for one in operations))
         return 0
     wide = max(len(one.name) for one in operations)
-    show("".join(f"{one.name:{wide}}  {wording.clean(one.doc.splitlines()[0])}\n" for one in operations))
+    show_fitted("".join(f"{one.name:{wide}}  {wording.clean(one.doc.splitlines()[0])}\n" for one in operations))
     return 0

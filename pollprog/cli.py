@@ -12,7 +12,7 @@ from pollprog import ending, signals, tools
 from pollprog.arguments import parse
 from pollprog.errors import PollprogError, UsageError
 from pollprog.launch import Command, launch
-from pollprog.output import show
+from pollprog.output import show, show_fitted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -346,7 +346,7 @@ def list_probes(arguments: argparse.Namespace) -> int:
         return ending.exit_code(recording.explain(arguments.rest))
     from pollprog.probes import table
 
-    show(table.page_of(arguments.name) if arguments.name else table.listed())
+    show_fitted(table.page_of(arguments.name) if arguments.name else table.listed())
     return 0
 
 

@@ -24,7 +24,8 @@ import os
 import re
 import stat
 import tomllib
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -230,7 +231,18 @@ def converted(file: Configuration, where: str, table: object, kind: type[T]) -> 
             raise file.wrong(where, f"{where}: there is no such key; there are {keys}") from error
         if place := PLACE.fullmatch(said):
             where, said = f"{where}.{place[2]}", place[1]
+            if said.startswith("Invalid enum value ") and (known := choices(get_type_hints(kind)[place[2]])):
+                said = f"{said.removeprefix('Invalid enum value ')} is none of {', '.join(known)}"
         raise file.wrong(where, f"{where}: {said[:1].lower()}{said[1:].replace('`', '')}") from error
+
+
+def choices(hint: object) -> list[str]:
+    """The words that a value may be, where only some may."""
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return [str(member.value) for member in hint]
+    return [
+        word for word in (one for part in get_args(hint) for one in get_args(part) or [part]) if isinstance(word, str)
+    ]
 
 
 def line_of(text: str, where: str) -> int:

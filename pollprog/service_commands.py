@@ -84,17 +84,24 @@ def call(arguments: argparse.Namespace) -> int:
 
 
 def help_of(arguments: argparse.Namespace, asker: Asker) -> int:
-    """What an operation takes; where no daemon is there to say it, what can be typed in any case."""
+    """What an operation takes; where no daemon is there to say it, what one of ours takes."""
     from pollprog import calling
-    from pollprog.arguments import parse
-    from pollprog.errors import Unreachable
+    from pollprog.errors import Unreachable, UsageError
 
     try:
         return calling.help_of(asker, arguments.method)
     except Unreachable as error:
+        from pollprog.asking import find
+        from pollprog.catalogue import ours
+
+        why = f"{error} (your own operations are known to it alone)"
+        try:
+            operation = find([one.described() for one in ours().values()], arguments.method)
+        except UsageError as unknown:
+            raise UsageError(f"{unknown}; {why}") from None
+        error.args = (why,)
         calling.complain(error)
-        parse([arguments.command, "--help"])  # which ends here
-        raise
+        return calling.help_with(operation)
 
 
 def submit(arguments: argparse.Namespace) -> int:

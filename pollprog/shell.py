@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, TextIO
 import trio
 
 from pollprog import calling, signals, viewing
-from pollprog.asking import help_text
+from pollprog.asking import find
 from pollprog.candidates import candidates
 from pollprog.errors import PollprogError, UsageError
-from pollprog.output import show
+from pollprog.output import show, show_fitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -83,8 +83,6 @@ class Shell:
     def help(self, words: Sequence[str]) -> int:
         """What can be typed."""
         if words:
-            from pollprog.asking import find
-
             name = {"?": "help", "exit": "quit"}.get(words[0], words[0])
             if name in COMMANDS:
                 show(
@@ -93,11 +91,10 @@ class Shell:
                     )
                 )
                 return 0
-            show(f"{help_text(find(self.operations, words[0]))}\n")
-            return 0
+            return calling.help_with(find(self.operations, words[0]))
         calling.list_operations(self.asker)
         wide = max(len(name) for name in HELP)
-        show("\n" + "".join(f"{name:{wide}}  {meaning}\n" for name, meaning in HELP.items()))
+        show_fitted("\n" + "".join(f"{name:{wide}}  {meaning}\n" for name, meaning in HELP.items()))
         return 0
 
     def list(self, words: Sequence[str]) -> int:

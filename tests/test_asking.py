@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -48,9 +49,13 @@ def test_the_file_that_a_total_names_may_be_relative_too() -> None:
     assert typed("Run", "total=@disk.img", rest=["true"], directory=None)["total"] == "@disk.img"  # refused there
 
 
+def test_the_usage_shows_where_the_words_of_a_list_stand() -> None:
+    assert usage(find(OPERATIONS, "Run")).endswith(" -- argv …")
+
+
 def test_the_usage_names_first_what_has_to_be_there() -> None:
     for operation in OPERATIONS:
-        words = usage(operation).split()[2:]
+        words = re.split(r" \[?-- ", usage(operation))[0].split()[2:]
         assert words == sorted(words, key=lambda word: word.startswith("[")), words
 
 

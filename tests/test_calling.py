@@ -105,11 +105,32 @@ def test_help_behind_two_dashes_is_the_commands(daemon: Daemon) -> None:
     assert asked(daemon, "call", "Run", "--", "echo", "x", "--help").stdout == "x --help\n"
 
 
-def test_help_with_an_operation_needs_a_daemon_that_knows_it(daemon: Daemon, tmp_path: Path) -> None:
+def test_help_with_an_operation_that_nobody_knows_says_who_may(daemon: Daemon, tmp_path: Path) -> None:
     assert asked(daemon, "call", "Checksm", "--help").stderr.startswith("pollprog: there is no operation 'Checksm'")
-    ran = pollprog("call", "--connect", f"unix:{tmp_path}/sock", "Checksum", "--help")
-    assert ran.stdout.startswith("usage: pollprog call")
+    nobody = ["--connect", f"unix:{tmp_path}/sock"]
+    ran = pollprog("call", *nobody, "Checksm", "--help")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("pollprog: there is no operation 'Checksm'")
+    assert "nobody listens" in ran.stderr
     assert "pollprog daemon" in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["call", "submit"])
+def test_help_with_an_operation_of_ours_needs_no_daemon(daemon: Daemon, tmp_path: Path, command: str) -> None:
+    ran = pollprog(command, "--connect", f"unix:{tmp_path}/sock", "copy-file", "--help")
+    assert (ran.returncode, ran.stdout) == (0, asked(daemon, command, "CopyFile", "--help").stdout)
+    assert "nobody listens" in ran.stderr
+    assert "your own operations" in ran.stderr
+
+
+def test_what_exists_is_replaced_by_what_is_typed(daemon: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"new")
+    (tmp_path / "b").write_bytes(b"old")
+    words = ["CopyFile", f"source={tmp_path}/a", f"destination={tmp_path}/b"]
+    ran = asked(daemon, "call", *words)
+    assert (ran.returncode, ran.stderr) == (1, f"pollprog: {tmp_path}/b exists: overwrite=yes replaces it\n")
+    assert asked(daemon, "call", *words, "overwrite=yes").returncode == 0
+    assert (tmp_path / "b").read_bytes() == b"new"
 
 
 @pytest.mark.parametrize(

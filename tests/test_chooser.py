@@ -528,6 +528,37 @@ def test_a_named_tool_is_waited_for_and_measured_each_time_it_comes(knows: Calla
     assert [probe.closed for probe in tool.probes] == [1, 1]
 
 
+def test_that_a_named_tool_finds_no_program_is_said_once(
+    knows: Callable[..., MadeUp], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knows("cat", lambda: TOTAL)
+    monkeypatch.setattr("pollprog.probes.chooser.LOOK_AGAIN", 0.0)
+    with shell("sleep 60; :") as running, choosing(running.pid, named="cat") as chooser:
+        wait_until(lambda: "sleep" in processes(running.pid).values())
+        assert chooser.sample() is None
+        assert not warnings_in(caplog)
+        monkeypatch.setattr("pollprog.probes.chooser.UNFOUND", 0.0)
+        assert [chooser.sample() for _ in range(3)] == [None] * 3
+    (line,) = warnings_in(caplog)
+    assert "(sh, sleep)" in line
+    assert "the probe cat" in line
+    assert "without --probe" in line
+
+
+def test_a_named_tool_whose_program_has_come_and_gone_is_not_missed(
+    knows: Callable[..., MadeUp], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knows("cat", lambda: TOTAL)
+    monkeypatch.setattr("pollprog.probes.chooser.LOOK_AGAIN", 0.0)
+    with shell("cat; sleep 60; :") as running, choosing(running.pid, named="cat") as chooser:
+        says(chooser, "with-total")
+        end_of(running.pid, "cat")
+        monkeypatch.setattr("pollprog.probes.chooser.UNFOUND", 0.0)
+        wait_until(lambda: chooser.sample() is None)
+        assert chooser.sample() is None
+    assert not warnings_in(caplog)
+
+
 def test_a_named_probe_that_nobody_knows_is_dropped_and_the_others_speak(caplog: pytest.LogCaptureFixture) -> None:
     with child() as obedient, choosing(obedient.pid, named="nosuch") as chooser:
         says(chooser, "evidence:")

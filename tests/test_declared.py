@@ -232,7 +232,7 @@ def test_the_example_measures_by_a_file_with_the_size_of_another(
     [
         ("pattern = '(?P<percent>.)'\n", "1: tools.x: say one of stream, status and file: "),
         ("stream = 'stdout'\nfile = 'a'\n", "3: tools.x.file: say one of stream, status and file: "),
-        ("stream = 'stdin'\n", "2: tools.x.stream: invalid enum value 'stdin'"),
+        ("stream = 'stdin'\n", "2: tools.x.stream: 'stdin' is none of stdout, stderr"),
         ("stream = 'stdout'\n", "1: tools.x: say one of pattern and patterns: "),
         ("stream = 'stdout'\npattern = '(?P<percent>.)'\npatterns = ['(?P<percent>.)']\n", "3: tools.x.pattern: say one of"),
         ("stream = 'stdout'\npatterns = []\n", "3: tools.x.patterns: expected array of length >= 1"),
@@ -241,7 +241,7 @@ def test_the_example_measures_by_a_file_with_the_size_of_another(
         ("stream = 'stdout'\npattern = '.*'\n", "3: tools.x.pattern: '.*': its groups are "),
         ("stream = 'stdout'\npattern = '((a+)+)(?P<percent>.)'\n", "3: tools.x.pattern: a pattern that repeats what repeats"),
         ("stream = 'stdout'\npatterns = [\n'(?P<percent>.)',\n'.*a.*b.*(?P<phase>c)']\n", "3: tools.x.patterns: b'.*a.*b.*"),
-        ("stream = 'stdout'\nunit = 'bits'\n", "3: tools.x.unit: invalid enum value 'bits'"),
+        ("stream = 'stdout'\nunit = 'bits'\n", "3: tools.x.unit: 'bits' is none of bytes, items, parts"),
         ("status = ['-C', '3']\n", "2: tools.x.status: the number of the descriptor has no place in it: write {fd}"),
         ("stream = 'stdout'\nafter = 'create'\n", "3: tools.x.after: there is no status"),
         ("file = 'a'\npattern = '(?P<percent>.)'\n[tools.x.phases]\na = 1\n", "4: tools.x.phases: in a file"),

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from terminals import PATIENCE, shell
+from terminals import PATIENCE, POLLPROG, Terminal, shell
 
 PRINTING = ["--version", "--help", "run --help", "probes", "probes dd", "completion bash", "completion zsh"]
 SHOW = "import os,sys;from pollprog.output import show;show(sys.argv[1]*int(sys.argv[2]))"
@@ -41,6 +41,39 @@ def test_nothing_is_lost_to_a_slow_reader_of_a_stream_that_never_waits():
         with open(reader, "rb") as file:
             assert file.read() == "ü?".encode() * 100_000
         assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "fits"),
+    [
+        ("CopyFile  Copy a file: all of it.", ["CopyFile  Copy a", "          file: all", "          of it."]),
+        ("  a  path: File to copy.", ["  a  path: File to", "     copy."]),
+        ("words that are no table", ["words that are no", "table"]),
+        ("  and more of those, too", ["  and more of", "  those, too"]),
+        ("short", ["short"]),
+        ("/a/name/longer/than/the/window", None),
+        ("", [""]),
+    ],
+)
+def test_a_line_too_long_for_the_window_goes_on_below_its_last_column(line, fits):
+    from pollprog.output import fitted
+
+    told = fitted(f"{line}\n", 20).splitlines()
+    assert "".join(told).replace(" ", "") == line.replace(" ", "")
+    assert fits is None or told == fits
+
+
+def test_a_table_in_a_terminal_is_broken_between_words():
+    terminal = Terminal(rows=300, columns=60)
+    try:
+        terminal.run(POLLPROG, "probes")
+        assert terminal.wait_end() == 0
+        rows = terminal.rows()
+    finally:
+        terminal.close()
+    assert max(map(len, rows)) < 60
+    assert " ".join(" ".join(rows).split()) == " ".join(shell("pollprog probes").stdout.split())
+    assert any(row.startswith("             ") for row in rows)
 
 
 def test_bytes_are_shown_as_they_are(capfdbinary):

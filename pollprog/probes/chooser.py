@@ -2,7 +2,8 @@
 
 A tool found below a shell, sudo or a pipeline counts as much as one at the top, so the whole tree is looked at again each
 second. A tool with a total comes before one without, and evidence speaks only where no tool has anything to say. What the
-user named is alone in speaking, also while it has nothing to say yet: another measure is not what was asked for. The second
+user named is alone in speaking, also while it has nothing to say yet: another measure is not what was asked for. Where it is for a
+program that does not come, a warning says so. The second
 process that tools measure, and each after it, is a phase of its own: ``dd, part 2``.
 
 A probe that raises, or says what no probe can mean, is left out from then on, with one line in the log, and the next best
@@ -64,6 +65,10 @@ LOOK_AGAIN = 1.0
 """Seconds between two searches of the tree for a program that somebody knows."""
 FIRST = 1.0
 """Seconds within which a command may be looked at before its exec is over."""
+UNFOUND = 3.0
+"""Seconds after which is said that a tool which the user named has found no program that it knows."""
+SOME = 4
+"""Programs that are named then."""
 MOST_SEEN = 10_000
 """Programs of which is remembered who knows them."""
 UNHEARD = 256
@@ -108,6 +113,8 @@ class Chooser:
         self._total = None if isinstance(total, str) else total
         self._folder = total if isinstance(total, str) else None
         self._named = named
+        self._sought = named is not None
+        """What the user named may still have to be told that there is nothing for it."""
         self._launched = launched
         self._claims = dict(claims or {})
         self._ends = dict(ends or {})
@@ -314,7 +321,10 @@ class Chooser:
             root = self._tree.root
             name = self._named.partition(":")[0]
             process, called = self._find(name) if tools.is_tool(name) else (root, "")
-            if process is not None:
+            if process is None:
+                self._tell_of_nothing(name)
+            else:
+                self._sought = False
                 target = self._target(process, signals=True)
                 identity = self._named, process.pid, process.start, called
                 yield identity, process, partial(make_probe, self._named, target)
@@ -340,6 +350,18 @@ class Chooser:
             if knows:
                 return process, told.name
         return None, ""
+
+    def _tell_of_nothing(self, name: str) -> None:
+        """Say once that none of the programs is one for the tool that the user named."""
+        if not self._sought or not self._has_named() or time.monotonic() - self._began < UNFOUND:
+            return
+        self._sought = False
+        present = sorted({told.name for _, told in self._tree.look()})
+        log.warning(
+            "nothing is told: among the programs (%s) is none that the probe %s knows; without --probe, what fits is found",
+            printable(", ".join(present[:SOME])) + (", …" if present[SOME:] else ""),
+            name,
+        )
 
     def _tool_for(self, process: Process, called: str) -> Tool | None:
         """Who knows this process, as long as it is what it is now: an exec changes its name."""
@@ -403,6 +425,11 @@ class Chooser:
                 close(probe)
         if name == self._named:
             self._looked = float("-inf")  # the next look searches for tools
+
+
+def printable(text: str) -> str:
+    """The text with a question mark for each letter that cannot be seen."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def gone(process: Process) -> bool:

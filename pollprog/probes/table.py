@@ -85,7 +85,8 @@ def listed() -> str:
     """A line for each of them, and for each tool that the configuration declares."""
     lines = {name: said(name).partition("\n")[0] for name in places()}
     lines |= {name: "declared in the configuration" for name in all_tables() if name not in lines}
-    return "".join(f"{name:10} {line}\n" for name, line in sorted(lines.items())).replace("`", "")
+    wide = max(map(len, lines))
+    return "".join(f"{name:{wide}}  {line}\n" for name, line in sorted(lines.items())).replace("`", "")
 
 
 def page_of(name: str) -> str:
