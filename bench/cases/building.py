@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 from cases import Tool
@@ -11,20 +12,35 @@ if TYPE_CHECKING:
 
     from cases import Scratch
 
+TEXTS = 2000
 COMMIT = "git -c user.name=a -c user.email=a@a commit -qm a"
 
 
+def repository(scratch: Scratch) -> None:
+    """Three states of many texts, and a ``slow`` that hands on 3 MiB of a pack a second."""
+    chance = random.Random(1)
+    words = [f"{chance.getrandbits(32):x}" for _ in range(20_000)]
+    scratch.sh(
+        "git init -q repository; printf '#!/bin/sh\ngit-upload-pack \"$@\" | pv -q -L 3m\n' > slow; chmod +x slow"
+    )
+    for state in range(3):
+        for number in range(int(TEXTS * scratch.scale)):
+            begin = number * 7 % 15_000
+            text = [*words[begin : begin + 2500], f"{number}"]
+            text[:state] = ["edited"] * state
+            (scratch.path / "repository" / f"{number}").write_text(" ".join(text))
+        scratch.sh(f"cd repository; git add .; {COMMIT}")
+
+
 def cases(scratch: Scratch) -> Iterator[Tool]:
-    """Of steps that take equal times, and of a repository of one large text."""
-    scratch.text("text", 96)
-    scratch.random("random", 256)
-    scratch.sh(f"git init -q repository; cp text random repository; cd repository; git add .; {COMMIT}")
+    """Of steps that take equal times, and of a repository of many texts that comes as slowly as from a network."""
+    repository(scratch)
     yield Tool(
         "git",
-        "git clone --progress --no-local repository out",
+        "git clone --progress --no-local -u ./slow repository out",
         "phases",
         before="rm -rf out",
-        blurred=r".*\r|Receiving.*|Resolving.*|remote.*",
+        blurred=r"(?s)remote.*",
     )
     yield Tool(
         "git",

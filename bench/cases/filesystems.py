@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from accuracy import scratch_folder
+
 from cases import Tool
 
 if TYPE_CHECKING:
@@ -27,13 +29,14 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
         "steady",
         before=f"test -e used || {{ cat random random > used; {MAKE} -b 1024 -E nodiscard used; }}; cp used image",
     )
-    yield Tool(
-        "mke2fs",
-        f"{MAKE[:-3]} -b 1024 -E lazy_itable_init=0,nodiscard -O ^has_journal,^resize_inode -i 1048576 image",
-        "phases",
-        before="rm -f image; truncate -s 400G image",
-        blurred=r"[ \d]+/\d+|\x08+|UUID.*",
-    )
+    with scratch_folder("/dev/shm") as memory:
+        yield Tool(
+            "mke2fs",
+            f"{MAKE[:-3]} -b 1024 -E lazy_itable_init=0,nodiscard -O ^has_journal,^resize_inode -i 1048576 {memory}/image",
+            "phases",
+            before=f"rm -f {memory}/image; truncate -s 3T {memory}/image",
+            blurred=r"[ \d]+/\d+|\x08+|UUID.*",
+        )
     yield Tool(
         "e2fsck",
         "e2fsck -fy image",

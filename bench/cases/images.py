@@ -48,8 +48,9 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
     )
     yield Tool(
         "ntfsclone",
-        "ntfsclone -s -O out image",
-        "phases",
+        "ntfsclone -s -O out ntfs",
+        "disk",
         "out",
-        "test -e ntfs || { truncate -s 4T ntfs; mkntfs -Q -F -s 512 -p 0 -H 0 -S 0 ntfs; }; rm -f image; ln ntfs image",
+        "rm -f out; test -e ntfs || { truncate -s 8G ntfs; mkntfs -Q -F -s 512 -p 0 -H 0 -S 0 ntfs; cat random random > data; "
+        "ntfscp -f -q ntfs data data; rm data; }",
     )
