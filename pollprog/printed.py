@@ -14,13 +14,13 @@ import fcntl
 import logging
 import os
 import tempfile
-from collections import deque
 from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from pollprog.backlog import MOST, Backlog
 from pollprog.paths import refusal
-from pollprog.streams import MOST, SEPARATORS, Splitter
+from pollprog.streams import SEPARATORS, Splitter
 from pollprog.syscalls import punch_hole
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ KEPT = 1 << 20
 """Bytes of it that may lie on disk before all but the tail are given back."""
 ROOM = 64 << 20
 """Bytes that have to be free for that."""
-UNHEARD = 256
-"""Records that wait for the next look; of more, the oldest are let go."""
 
 
 class Printed:
@@ -54,7 +52,7 @@ class Printed:
         self._at = 0
         """Up to here it has been heard."""
         self._splitter = Splitter()
-        self._heard: deque[tuple[int, bytes]] = deque(maxlen=UNHEARD)
+        self._heard = Backlog()
         self._passed = b""
         """The last of what the filters passed."""
 
@@ -74,9 +72,7 @@ class Printed:
         """(stream, record) of what has been printed since this was last asked, and ends; of very much, the last."""
         with self._lock:
             self._read()
-            found = list(self._heard)
-            self._heard.clear()
-        return found
+            return self._heard.take()
 
     def _read(self) -> None:
         if not self._filters:
@@ -92,7 +88,8 @@ class Printed:
             data = data[first.end() :] if first else b""
         self._at = size
         stream = min(self._filters)
-        self._heard.extend((stream, record) for record in self._splitter.split(data))
+        for record in self._splitter.split(data):
+            self._heard.add(stream, record)
         for number in list(self._filters):
             data = self._through(number, data)
         self._passed = (self._passed + data)[-TAIL:]

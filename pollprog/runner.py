@@ -108,7 +108,7 @@ class Watch:
     def heard(self, stream: int, record: bytes) -> None:
         """Something that the command said, for the probe to hear at the next look. From any thread."""
         if self._entry is not None:
-            self._entry.heard.append((stream, record))
+            self._entry.heard.add(stream, record)
 
     def stop(self) -> None:
         """Look no more; what the root has counted by its end is kept as long as nobody has asked for its exit status."""

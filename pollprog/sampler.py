@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from pollprog.backlog import Backlog
 from pollprog.probes import Hears, Surveys
 from pollprog.probes.trust import check, close
 
@@ -39,8 +40,6 @@ PATIENCE = 2.0
 """Seconds within which one look has to return."""
 SLICES = 4
 """Parts in which they are counted. Time in which we were stopped ourselves is one part at most, however long it was."""
-HEARD = 256
-"""Records that wait for a probe; of more, the oldest are let go."""
 
 
 class Entry:
@@ -55,8 +54,8 @@ class Entry:
         self.lost = lost
         """Called once, in the trio thread, with the reason, if the probe is dropped."""
         self.interval = interval
-        self.heard: deque[tuple[int, bytes]] = deque(maxlen=HEARD)
-        """What the command printed since the last look, as (stream, record); any thread may append."""
+        self.heard = Backlog()
+        """What the command printed since the last look; any thread may add to it."""
         self.removed = False
         self._hearing = probe if isinstance(probe, Hears) else None
         self._surveying = probe if isinstance(probe, Surveys) else None
@@ -72,8 +71,8 @@ class Entry:
     def look(self) -> Sample | None:
         """Tell the probe what was heard, then take a sample. In the worker thread, never twice at once."""
         if self._hearing is not None:
-            for _ in range(len(self.heard)):  # and not what comes meanwhile: it may come for ever
-                self._hearing.feed(*self.heard.popleft())
+            for stream, record in self.heard.take():
+                self._hearing.feed(stream, record)
         if self.removed:
             return None
         sample = check(self.probe.sample())

@@ -16,8 +16,8 @@ import os
 import re
 import select
 import threading
-from collections import deque
 
+from pollprog.backlog import MOST, Backlog
 from pollprog.stand_in import Untorn, Window, stand_in
 from pollprog.syscalls import punch_hole
 
@@ -35,12 +35,8 @@ DRAIN = 1.0
 """Seconds of silence after the end of the command, after which nobody waits for more: a grandchild may hold the stream open."""
 LONGEST = 1 << 16
 """Of a record that does not end, so many bytes are kept."""
-UNHEARD = 256
-"""Records that wait for somebody who listens; of more, the oldest are let go."""
 QUIET = 0.25
 """Seconds without a word after which a filter may let go of what it holds back."""
-MOST = 1 << 16
-"""Of what was written to a status descriptor since the last look, so many bytes are read: the last."""
 KEPT = 1 << 20
 """Bytes of it that were read, and may lie in memory before they are given back."""
 SEPARATORS = re.compile(rb"[\r\n\b]+")
@@ -114,7 +110,7 @@ class Ear:
         self._through: Filter | None = through
         self._splitter = Splitter(getattr(through, "whole", None))
         self._heard: Callable[[int, bytes], None] | None = None
-        self._unheard: deque[bytes] = deque(maxlen=UNHEARD)
+        self._unheard = Backlog()
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"pollprog stream {stream}", daemon=True)
@@ -124,8 +120,8 @@ class Ear:
         """From now on `heard` gets each record, in our thread; and first those that nobody has got yet."""
         with self._lock:
             self._heard = heard
-            while self._unheard:
-                heard(self._stream, self._unheard.popleft())
+            for stream, record in self._unheard.take():
+                heard(stream, record)
 
     @property
     def alive(self) -> bool:
@@ -177,7 +173,7 @@ class Ear:
         with self._lock:
             for record in self._splitter.split(data):
                 if self._heard is None:
-                    self._unheard.append(record)
+                    self._unheard.add(self._stream, record)
                 else:
                     self._heard(self._stream, record)
 

@@ -87,7 +87,7 @@ def test_of_very_much_the_last_is_told_whole(worker: tuple[Child, Target]) -> No
     listener = Listener()
     probe = Logged(target, listener, (2,))
     probe.sample()
-    started.does("os.write(2, b'x' * 100000 + b'\\nlast\\n')")
+    started.does("os.write(2, b'x' * 300000 + b'\\nlast\\n')")
     probe.sample()
     assert listener.told == [(2, b"last")]
 

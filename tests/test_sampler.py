@@ -17,9 +17,10 @@ import trio.testing
 from children import child, descriptors
 
 from pollprog import sampler as sampler_module
+from pollprog.backlog import MOST
 from pollprog.probes.chooser import Chooser
 from pollprog.process import Process, ProcessTree
-from pollprog.sampler import HEARD, Sampler
+from pollprog.sampler import Sampler
 from pollprog.status import Sample
 
 if TYPE_CHECKING:
@@ -376,7 +377,7 @@ async def test_one_that_hangs_while_it_is_told_something_is_neither_looked_at_no
     probe = Deaf()
     async with running(sampler):
         entry = sampler.add(probe, lambda _: None, lost=lost.append, interval=OFTEN)
-        entry.heard.append((2, b"said"))
+        entry.heard.add(2, b"said")
         await until(lambda: lost)
         hangs.let_go()
         await until(lambda: probe.closings)
@@ -479,7 +480,7 @@ async def test_a_probe_is_told_all_that_was_heard_before_it_is_looked_at() -> No
     async with running(sampler):
         entry = sampler.add(probe, lambda _: None, interval=OFTEN)
         for number in range(5):
-            entry.heard.append((2, b"%d" % number))
+            entry.heard.add(2, b"%d" % number)
         await until(lambda: probe.looks >= 2)
     assert [record for _, record, _ in probe.fed] == [b"0", b"1", b"2", b"3", b"4"]
     assert probe.fed[0][2] == 0
@@ -489,22 +490,22 @@ async def test_of_too_much_that_is_heard_the_oldest_is_let_go() -> None:
     sampler, probe = Sampler(), Listening()
     async with running(sampler):
         entry = sampler.add(probe, lambda _: None, interval=OFTEN)
-        for number in range(HEARD + 10):
-            entry.heard.append((2, b"%d" % number))
+        for number in range(MOST // 100 + 10):
+            entry.heard.add(2, b"%099d" % number)
         await until(lambda: probe.looks)
-    assert [int(record) for _, record, _ in probe.fed] == list(range(10, HEARD + 10))
+    assert [int(record) for _, record, _ in probe.fed] == list(range(10, MOST // 100 + 10))
 
 
 async def test_what_comes_while_a_probe_is_told_waits_for_the_next_look() -> None:
     class Echo(Listening):
         def feed(self, stream: int, record: bytes) -> None:
             super().feed(stream, record)
-            entry.heard.append((stream, record))
+            entry.heard.add(stream, record)
 
     sampler, probe = Sampler(), Echo()
     async with running(sampler):
         entry = sampler.add(probe, lambda _: None, interval=OFTEN)
-        entry.heard.append((2, b"again"))
+        entry.heard.add(2, b"again")
         await until(lambda: probe.looks >= 3)
     assert probe.fed[1][2] >= 1
 
@@ -536,7 +537,7 @@ async def test_telling_looking_and_closing_are_never_done_at_once() -> None:
 
     def speak() -> None:
         while not over.wait(0.001):
-            entry.heard.append((1, b"x"))
+            entry.heard.add(1, b"x")
 
     async with running(sampler):
         entry = sampler.add(probe, lambda _: None, interval=0.001)

@@ -19,12 +19,12 @@ from __future__ import annotations
 import importlib
 import logging
 import time
-from collections import deque
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pollprog import tools
+from pollprog.backlog import Backlog
 from pollprog.errors import PollprogError, UsageError
 from pollprog.launch import Command
 from pollprog.phases import part
@@ -71,8 +71,6 @@ SOME = 4
 """Programs that are named then."""
 MOST_SEEN = 10_000
 """Programs of which is remembered who knows them."""
-UNHEARD = 256
-"""Records that wait for a probe that listens; of more, the oldest are let go."""
 
 Identity = tuple[str, int, int, str]
 """Of one use of a probe: its name, and the pid, start and name of the process."""
@@ -108,7 +106,7 @@ class Chooser:
         self._before = before
         self._status = status
         self._printed = printed
-        self._unheard: deque[tuple[int, bytes]] = deque(maxlen=UNHEARD)
+        self._unheard = Backlog()
         """What was said while nobody listened."""
         self._total = None if isinstance(total, str) else total
         self._folder = total if isinstance(total, str) else None
@@ -163,12 +161,12 @@ class Chooser:
                 heard = True
                 self._guarded(identity[0], partial(probe.feed, stream, record), process)
         if not heard:
-            self._unheard.append((stream, record))
+            self._unheard.add(stream, record)
 
     def _listen(self) -> None:
         """Tell whoever listens now what was said before, and what the program has written to files of ours."""
-        for _ in range(len(self._unheard)):
-            self.feed(*self._unheard.popleft())
+        for stream, record in self._unheard.take():
+            self.feed(stream, record)
         if self._printed is not None:
             for stream, record in self._printed.records():
                 self.feed(stream, record)

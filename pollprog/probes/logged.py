@@ -11,7 +11,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from pollprog.streams import MOST, SEPARATORS, Splitter
+from pollprog.backlog import MOST
+from pollprog.streams import SEPARATORS, Splitter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
