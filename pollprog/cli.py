@@ -162,7 +162,7 @@ def heard(command: Command) -> Command:
     if command.claims:
         from pollprog import streams
 
-        streams.try_listening(command.claims)
+        streams.try_listening(command.claims, command.terminals)
     return command
 
 

@@ -61,7 +61,7 @@ INTERPRETERS = (signal.SIGPIPE, signal.SIGXFSZ)
 class Command:
     """What is to be run, or what is found running: its words, and the streams that a tool listens to."""
 
-    __slots__ = ("argv", "claims", "executable", "joined", "status")
+    __slots__ = ("argv", "claims", "executable", "joined", "status", "terminals")
 
     def __init__(
         self,
@@ -71,6 +71,7 @@ class Command:
         claims: Mapping[int, Filter] | None = None,
         joined: Mapping[int, tuple[int, ...]] | None = None,
         status: Words | None = None,
+        terminals: Iterable[int] = (),
     ) -> None:
         self.argv = tuple(argv)
         self.executable = executable
@@ -81,6 +82,8 @@ class Command:
         """By claimed stream: all the streams that are heard as that one, because the user sent them to one place."""
         self.status = status
         """How the program is told to write its status to a descriptor, if it is to."""
+        self.terminals = frozenset(terminals)
+        """The claimed streams that are a pseudoterminal for the command, wherever the user sent them."""
 
     @property
     def name(self) -> str:
@@ -104,6 +107,16 @@ class Command:
             return self if here().is_terminal(stream) else self.claiming(stream, through)
         return self._with(claims={**self.claims, stream: through}, joined={**self.joined, stream: streams})
 
+    def hearing_as_terminal(self, stream: int, through: Filter) -> Command:
+        """The same command with this stream heard, which goes elsewhere than to a terminal: the command gets a pseudoterminal there.
+
+        For a program that tells its progress to terminals only, writes nothing else there than elsewhere, and reads nothing from
+        this stream; `through` takes out all of that progress. Of a job nothing is heard so.
+        """
+        if here().ours or here().is_terminal(stream) or not claimable(stream):
+            return self
+        return self._with(claims={**self.claims, stream: through}, terminals={*self.terminals, stream})
+
     def with_words(self, words: Sequence[str]) -> Command:
         """The same command with other words."""
         return self._with(argv=words)
@@ -124,6 +137,7 @@ class Command:
         claims: Mapping[int, Filter] | None = None,
         joined: Mapping[int, tuple[int, ...]] | None = None,
         status: Words | None = None,
+        terminals: Iterable[int] | None = None,
     ) -> Command:
         return Command(
             self.argv if argv is None else argv,
@@ -131,6 +145,7 @@ class Command:
             claims=self.claims if claims is None else claims,
             joined=self.joined if joined is None else joined,
             status=status or self.status,
+            terminals=self.terminals if terminals is None else terminals,
         )
 
 
@@ -270,7 +285,7 @@ def launch(command: Command, *, mask: Iterable[int] | None = None) -> Launched:
     before = inherited()
     try:
         for stream in command.claims:
-            ends[stream], writer = claimed(stream)
+            ends[stream], writer = claimed(stream, terminal=stream in command.terminals)
             start.streams |= dict.fromkeys(command.joined.get(stream, (stream,)), writer)
         if command.status is not None and (status := status_file()) is not None:
             command = command.with_words(command.status(command.argv, status))
@@ -288,9 +303,9 @@ def launch(command: Command, *, mask: Iterable[int] | None = None) -> Launched:
     return Launched(command, pid, ends, status, before)
 
 
-def claimed(stream: int) -> tuple[int, int]:
-    """Our end of a stream that is heard, and the command's: a pipe, or in the place of a terminal another one."""
-    if os.isatty(stream):
+def claimed(stream: int, *, terminal: bool = False) -> tuple[int, int]:
+    """Our end of a stream that is heard, and the command's: a pipe, or in the place of a terminal, or for a `terminal`, another one."""
+    if terminal or os.isatty(stream):
         from pollprog.stand_in import stand_in
 
         return stand_in(stream)

@@ -1,8 +1,11 @@
-"""A pseudoterminal in the place of the user's terminal, for a command that is heard there.
+"""A pseudoterminal in the place of the user's terminal, or of a file or a pipe, for a command that is heard there.
 
 The command writes to it what it would have written to the terminal, and it changes none of that: the terminal behind it does. What
 the command reads, and what Ctrl-C, Ctrl-Z and the window's other keys do, is the terminal's as before: the command's standard input
 and its controlling terminal stay what they are. The pseudoterminal has the settings and the size of the terminal, and follows that.
+
+In the place of a file or a pipe it is for a program that tells its progress to terminals only, and it changes nothing either: what is written is
+passed on as it is, but for that progress.
 """
 
 from __future__ import annotations
@@ -30,14 +33,15 @@ LONGEST = 256
 
 
 def stand_in(stream: int) -> tuple[int, int]:
-    """Our end of a new pseudoterminal for this stream of ours, which is a terminal; and the command's end. OSError if there is none."""
+    """Our end of a new pseudoterminal for this stream of ours, and the command's end. OSError if there is none."""
     ours, theirs = os.openpty()
+    like = stream if os.isatty(stream) else theirs
     try:
-        settings = termios.tcgetattr(stream)
+        settings = termios.tcgetattr(like)
         settings[1] &= ~termios.OPOST  # the terminal does that
         settings[3] &= ~(termios.ECHO | termios.ICANON | termios.ISIG)
         termios.tcsetattr(theirs, termios.TCSANOW, settings)
-        termios.tcsetwinsize(theirs, termios.tcgetwinsize(stream))
+        termios.tcsetwinsize(theirs, termios.tcgetwinsize(like))
     except termios.error as error:
         os.close(ours)
         os.close(theirs)

@@ -23,7 +23,7 @@ from pollprog.syscalls import punch_hole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from pollprog.launch import Filter, Launched
 
@@ -179,7 +179,7 @@ class Ear:
 
 
 class TerminalEar(Ear):
-    """Hears a pseudoterminal in the place of the user's terminal, and passes that on."""
+    """Hears a pseudoterminal in the place of the user's terminal, or of another stream of the user's, and passes that on."""
 
     def __init__(self, stream: int, end: int, through: Filter, pid: int) -> None:
         self._window = Window(stream, end, pid)
@@ -205,13 +205,16 @@ class TerminalEar(Ear):
         self._window.follow()
 
 
-def try_listening(streams: Iterable[int]) -> None:
-    """Raise where nobody could listen to these: where no thread can be started, or no pseudoterminal be had for a terminal."""
+def try_listening(streams: Iterable[int], terminals: Collection[int] = ()) -> None:
+    """Raise where nobody could listen to these: where no thread can be started, or no pseudoterminal be had.
+
+    `terminals`: those that are to be one wherever they go.
+    """
     thread = threading.Thread(target=bool)
     thread.start()
     thread.join()
     for stream in streams:
-        if os.isatty(stream):
+        if stream in terminals or os.isatty(stream):
             for end in stand_in(stream):
                 os.close(end)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CALLS = {
     "fallocate": "int fallocate{}(int a, int b, off_t c, off_t d) {{ return slow(), syscall(SYS_fallocate, a, b, c, d); }}",
     "lseek": "off_t lseek{}(int a, off_t b, int c) {{ return slow(), syscall(SYS_lseek, a, b, c); }}",
+    "open": "int open{}(const char *a, int b, int c) {{ return slow(), syscall(SYS_openat, -100, a, b, c); }}",
     "pread": "ssize_t pread{}(int a, void *b, size_t c, off_t d) {{ return slow(), syscall(SYS_pread64, a, b, c, d); }}",
     "pwrite": "ssize_t pwrite{}(int a, const void *b, size_t c, off_t d) {{ return slow(), syscall(SYS_pwrite64, a, b, c, d); }}",
 }

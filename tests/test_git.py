@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from children import wait_until
+from slowed import slowed
 from terminals import ENVIRONMENT, PATIENCE
 from tool_runs import PLACES, gets, told, told_of_a_running_one
 
 from pollprog.launch import Command
 from pollprog.probes import git as tool_module
 from pollprog.probes.git import PHASES, TOOL, subcommand
-from pollprog.probes.git_lines import Without
+from pollprog.probes.git_lines import LINES, Without
 from pollprog.probes.testing import Recording, play
 from pollprog.spawning import spawn
 from pollprog.status import Unit
@@ -185,6 +186,65 @@ def test_of_a_job_people_read_the_rest(size: int) -> None:
     assert passed == b"Cloning into 'gr2'...\n" + rest
 
 
+class Elsewhere(Place):
+    """Standard error goes into a file, standard output into a terminal as wide as this one has it or elsewhere."""
+
+    def __init__(self, **environment: str) -> None:
+        super().__init__(terminal=False)
+        self._environment = environment
+
+    def claimable(self, stream: int) -> bool:
+        return True
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return self._environment
+
+
+@pytest.mark.tool("git")
+@pytest.mark.parametrize(
+    ("line", "terminal"),
+    [
+        ("git gc", True),
+        ("git -C x repack -ad", True),
+        ("git fsck", False),
+        ("git -C x fsck --full", False),
+        ("git gc -q", None),
+        ("git gc --auto", None),
+        ("git fsck --no-progress", None),
+        ("git fsck -v", None),
+        ("git maintenance run", None),
+        ("git pull", None),
+        ("git checkout x", None),
+    ],
+)
+def test_what_works_alone_shows_its_progress_to_us_where_nobody_else_sees_it(
+    line: str, *, terminal: bool | None
+) -> None:
+    command = Command(line.split())
+    prepared = within(Elsewhere(), lambda: TOOL.prepare(command))
+    assert set(prepared.claims) == (set() if terminal is None else {2})
+    assert prepared.terminals == ({2} if terminal else set())
+    assert [word for word in prepared.argv if word != "--progress"] == line.split()
+    assert ("--progress" in prepared.argv) is (terminal is False)
+    for place in (Elsewhere(LANG="de_DE.UTF-8"), Elsewhere(COLUMNS="40"), Place(terminal=True), Job()):
+        other = within(place, lambda: TOOL.prepare(command))
+        assert (other.argv, other.terminals) == (command.argv, set()) or place.ours
+
+
+@pytest.mark.parametrize("size", [1, 7, 9999])
+def test_all_of_its_progress_is_taken_out_and_nothing_else(size: int) -> None:
+    shown = (RECORDINGS / "git_gc_pty.stderr").read_bytes().replace(b"\r\n", b"\n")
+    shown += b"Building bitmaps:   1% (1/60)\rEnumerating cruft objects: 12, done.\nRemoving duplicate objects: 100% (256/256), done.\n"
+    rest = (
+        b"error: bad ref: 5% (1/2)\nExpanding reachable commits in commit graph: 100% (4/4), done.\nTotal 3\r\nChecking objects: x\n"
+        b"warning: there are too many unreachable loose objects\nCounting objects: 1% (1/2), lost\n\n\r\xff\x00\nfatal: y"
+    )
+    data, through = rest[:30] + rest[30:] + b"\n" + shown + rest, Without(LINES)
+    passed = b"".join(through.passing(data[at : at + size]) for at in range(0, len(data), size)) + through.end()
+    assert passed == rest + b"\n" + rest
+
+
 # --- the real one
 
 
@@ -229,6 +289,36 @@ def test_a_slow_clone_is_told_in_a_terminal(source: Path, tmp_path: Path) -> Non
     lines = told(slow_clone(source, tmp_path), tmp_path, "git", terminal=True)
     assert len(lines) >= 3
     assert "receiving objects" in {line["phase"] for line in lines}
+    assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
+
+
+@pytest.mark.tool("git")
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        ("gc --aggressive --prune=now", "2>err"),
+        ("gc", "2>&1 | cat"),
+        ("repack -adf", "> out 2>err"),
+        ("fsck --full", "2>err"),
+    ],
+)
+def test_what_works_alone_prints_what_it_prints_without_us(
+    words: str, place: str, source: Path, tmp_path: Path
+) -> None:
+    copied = f"rm -rf copy; cp -r {source} copy; cd copy; echo lost | git hash-object -w --stdin"
+    gets(f"git -C copy {words}", place, tmp_path, fresh=copied)
+    said = b"".join(gets(f"git -C copy {words}", place, tmp_path, fresh="echo 12 >copy/.git/refs/heads/bad"))
+    assert b"refs/heads/bad" in said
+    assert b"status 0" not in said
+
+
+@pytest.mark.tool("git", "gcc")
+def test_what_works_alone_is_told_where_it_prints_nothing(source: Path, tmp_path: Path) -> None:
+    shutil.copytree(source, tmp_path / "copy")
+    under = slowed(tmp_path, "git", "open", 40_000)
+    lines = told("git -C copy repack -adf 2>err", tmp_path, "git", under=under)
+    assert len({line["fraction"] for line in lines[:-1]}) >= 3
+    assert {line["phase"] for line in lines[:-1]} <= set(PHASES["gc"])
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
 
 

@@ -43,6 +43,15 @@ class Talk:
 
 TOOL = Talk()
 """
+LESS = """
+class Less:
+    def passing(self, data):
+        return data.replace(b"step 1/4\\n", b"")
+
+    def end(self):
+        return b""
+"""
+"""Takes out what is said to terminals only, for a test which sees that in one piece."""
 RUN = "pollprog run --probe talk --interval 0.1 --progress none"
 
 
@@ -99,6 +108,32 @@ def test_what_it_writes_arrives_byte_for_byte_in_its_order(talk: Path, place: st
     plain, heard = (seen(f"cd {tmp_path}; set -o pipefail; {before} {command} {place}") for before in ("", RUN))
     assert b"status 7" in plain
     assert heard == plain
+
+
+@pytest.mark.parametrize(
+    "place", ["2>err", ">out 2>err", "2> >(cat)", "2>&1 | cat", ">out 2>&1", "2>/dev/null", "2>&-", ""]
+)
+def test_one_that_speaks_to_terminals_only_has_one_where_its_words_go_elsewhere(
+    talk: Path, place: str, tmp_path: Path
+) -> None:
+    (tmp_path / "talk_plugin.py").write_text(
+        PLUGIN.replace("listening(command, 1)", "command.hearing_as_terminal(2, Less())") + LESS
+    )
+    told = "test -t 2 && echo step 1/4 >&2 && touch was\n"
+    command = says(
+        talk,
+        told
+        + r"printf 'one\r\ntwo\ttab\n\0\e[1mbold \xe2\x96\x88\xe2 \x04\x1a\x7f' >&2; head -c 99999 /dev/zero >&2; exit 7",
+    )
+    got = []
+    for before in ("", RUN):
+        seen_of_it = seen(f"cd {tmp_path}; rm -f out err; set -o pipefail; {before} {command} {place}")
+        got.append(
+            [seen_of_it, *((tmp_path / name).read_bytes() for name in ("out", "err") if (tmp_path / name).exists())]
+        )
+    assert b"status 7" in got[0][0]
+    assert got[1] == got[0]
+    assert (tmp_path / "was").exists() is (place in ("2>err", ">out 2>err", "2>/dev/null", ""))
 
 
 def test_with_a_bar_below_it_all_of_it_is_on_the_screen(talk: Path, terminal: Terminal, tmp_path: Path) -> None:

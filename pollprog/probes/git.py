@@ -1,15 +1,18 @@
 """``git``: the progress that it prints, in a terminal, or with ``--progress`` into a pipe or a file: its phases under one fraction.
 
-Without ``--progress`` git shows nothing in a pipe or a file, and asks the other side for nothing. ``run`` does not add it: what the
-other side then prints can't be told from what it says otherwise, so it could not be taken out again. Then evidence tells how much has
-come. To a daemon's job, whose output nobody gets but us, it is added.
+Without ``--progress`` git shows nothing in a pipe or a file, and asks the other side for nothing. What works in one repository alone,
+``gc``, ``repack`` and ``fsck``, is had to show it nevertheless (the first two by a pseudoterminal for their standard error, as they know no
+option), and all of it is taken out again. To others ``run`` adds nothing: what the other side, or a hook, then prints can't be told from
+what it says otherwise. Then evidence tells how much has come. To a daemon's job, whose output nobody gets but us, ``--progress`` is added.
 What may open an editor is not heard in a terminal (``merge``, ``rebase -i``; ``pull`` but with ``--ff-only``, ``--no-edit``, ``--rebase``).
 Titles in another language than English say nothing.
 """
 
 from __future__ import annotations
 
-from pollprog.probes.program import Program, has_option, listening
+import os
+
+from pollprog.probes.program import Program, can_hear, has_option, holds, listening
 from pollprog.surroundings import here
 
 TYPE_CHECKING = False
@@ -51,6 +54,10 @@ PHASES: Mapping[str, Mapping[str, int]] = {
 VALUED = ("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--super-prefix", "--config-env", "--list-cmds")
 SEVERAL = ("--all", "--multiple", "--recurse-submodules", "--recursive", "-m")
 """With one of these it all happens more than once."""
+ALONE = ("gc", "repack", "fsck")
+"""Commands that speak with nobody else, and start nobody else's program."""
+WIDEST = 80
+"""Columns of a line of progress: in less, git cuts it in two."""
 SHOWING = ("clone", "fetch", "pull", "push", "checkout", "fsck")
 """Commands that can be told to show their progress."""
 
@@ -59,12 +66,15 @@ class Git(Program):
     """Knows git with those of its commands that take long."""
 
     name = "git"
-    launched = "by the progress that it prints: in a terminal, in a daemon's job, with `--progress` anywhere; else by evidence: what it writes"
+    launched = (
+        "by the progress that it prints: in a terminal, in a daemon's job, with `--progress` anywhere; of `gc`, `repack` and `fsck` also "
+        "with their standard error elsewhere (`2> log`), where none of it arrives; else by evidence: what it writes"
+    )
     attached = "by its progress, where it goes into a file (`--progress 2>log`); else by evidence: what it writes"
     totals = "its own counts of objects and files, in English; the weights of the phases are ours"
     wrong = (
-        "Without `--progress` it prints nothing into a pipe or a file: then how much has come is told, and no total. With submodules or "
-        "several remotes each phase begins anew."
+        "What others than `gc`, `repack` and `fsck` do prints nothing into a pipe or a file without `--progress`: then how much has come is "
+        "told, and no total; nor of these with both streams in one place (`> log 2>&1`). With submodules or several remotes each phase begins anew."
     )
 
     def recognise(self, command: Command) -> bool:
@@ -77,7 +87,7 @@ class Git(Program):
             return asked(command)
         if here().is_terminal(2):
             return command if edits(command.argv) else listening(command, 2)
-        return listening(command, 2) if {"--progress", "rebase"} & set(command.argv) else command
+        return listening(command, 2) if {"--progress", "rebase"} & set(command.argv) else unseen(command)
 
     def probe(self, target: Target) -> Probe:
         """By its records, with the weights that fit its command."""
@@ -127,6 +137,31 @@ def asked(command: Command) -> Command:
 
     behind = place_of(argv) + 1
     return command.with_words([*argv[:behind], "--progress", *argv[behind:]]).hearing(2, Without())
+
+
+def unseen(command: Command) -> Command:
+    """The same command, if it is one of `ALONE`, which shows its progress to us, and none of it to those who read its standard error."""
+    argv = list(command.argv)
+    name = subcommand(argv)
+    if (
+        name not in ALONE
+        or has_option(argv, "qv", ("--quiet", "--verbose", "--no-progress", "--auto", "--detach"))
+        or not (can_hear(2) and english() and wide() and holds(command, b"Enumerating objects"))
+    ):
+        return command
+    from pollprog.probes.git_lines import LINES, Without
+
+    if name != "fsck":
+        return command.hearing_as_terminal(2, Without(LINES))
+    behind = place_of(argv) + 1
+    return command.with_words([*argv[:behind], "--progress", *argv[behind:]]).claiming(2, Without(LINES))
+
+
+def wide() -> bool:
+    """Whether git prints lines that are not cut: it looks at the variable, then at its standard output, and takes it to be wide."""
+    if columns := here().environment.get("COLUMNS"):
+        return columns.isdigit() and int(columns) >= WIDEST
+    return not here().is_terminal(1) or os.get_terminal_size(1).columns >= WIDEST
 
 
 def english() -> bool:
