@@ -187,6 +187,9 @@ class Result:
     """What one run showed."""
 
     statuses: int
+    """How many with a fraction."""
+    told: int
+    """How many in all."""
     seconds: float
     count_error: float | None
     time_error: float | None
@@ -198,6 +201,7 @@ class Result:
     """Who said it: a plugin's name, ``evidence``."""
     bounds: list[str]
     fell: bool
+    """The fraction, or within a phase of one source what is done."""
     early: bool
     exit: int
 
@@ -238,8 +242,8 @@ def measure(
     if callable(case.count):
         poller.start()
     told: list[tuple[float, dict[str, object]]] = []
-    with os.fdopen(reader) as lines:
-        told.extend((time.time(), json.loads(line)) for line in lines)
+    with os.fdopen(reader) as printed:
+        told.extend((time.time(), json.loads(line)) for line in printed)
     command.wait()
     child.wait()
     stop.set()
@@ -253,7 +257,9 @@ def measure(
     *running, (ended, last) = told
     seconds = float(str(last["elapsed"]))
     whole = max(counted.values, default=0.0)
+    lines = [line for _, line in running]
     running = [(when, line) for when, line in running if line["fraction"] is not None]
+    saying = [line for _, line in running] or lines
     fractions = [float(str(line["fraction"])) for _, line in running]
 
     def error(pairs: list[tuple[float, float]]) -> float | None:
@@ -266,6 +272,7 @@ def measure(
 
     return Result(
         statuses=len(running),
+        told=len(lines),
         seconds=seconds,
         count_error=error(
             [(f, truth(when - float(str(line["age"])))) for (when, line), f in zip(running, fractions, strict=True)]
@@ -277,10 +284,16 @@ def measure(
         ),
         progress_error=error([(v, truth(t)) for t, v in zip(peers.progress.times, peers.progress.values, strict=True)]),
         pv_error=error([(v, truth(t)) for t, v in zip(peers.pv.times, peers.pv.values, strict=True)]),
-        sources=sorted({str(line["source"]).partition(":")[2] or str(line["source"]) for _, line in running}),
-        kinds=sorted({str(line["source"]).partition(":")[0] for _, line in running}),
-        bounds=sorted({str(line["bound"]) for _, line in running}),
-        fell=any(later < earlier for earlier, later in pairwise(fractions)),
+        sources=sorted({str(line["source"]).partition(":")[2] or str(line["source"]) for line in saying}),
+        kinds=sorted({str(line["source"]).partition(":")[0] for line in saying}),
+        bounds=sorted({str(line["bound"]) for line in saying}),
+        fell=any(later < earlier for earlier, later in pairwise(fractions))
+        or any(
+            before["source"] == line["source"]
+            and before["phase"] == line["phase"]
+            and float(str(before["current"] or 0)) > float(str(line["current"] or 0))
+            for before, line in pairwise(lines)
+        ),
         early=any(f >= 1 for f in fractions),
         exit=command.returncode,
     )

@@ -11,6 +11,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,15 @@ __all__ = ["ENVIRONMENT", "FAMILIES", "GOALS", "Scratch", "Tool", "family"]
 GOALS = {"steady": 0.10, "phases": 0.15, "disk": None, "unknown": None}
 """The kinds of pace, and how far the fraction may be from the share of the time: work of even pace, work of several phases whose
 weights fit no run exactly, work whose pace the disk sets, and work of which nobody knows the whole: it has no fraction."""
-ENVIRONMENT = os.environ | {"LC_ALL": "C", "PATH": f"{os.environ['PATH']}:/usr/local/sbin:/usr/sbin:/sbin"}
-FAMILIES = ("copying", "filesystems", "images", "packing", "building", "sums", "web", "below")
+ENVIRONMENT = os.environ | {
+    "LC_ALL": "C",
+    "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}:/usr/local/sbin:/usr/sbin:/sbin",
+}
+"""The tools of Python are those that run the bench."""
+FAMILIES = (
+    *("copying", "filesystems", "images", "packing", "building", "packages"),
+    *("databases", "media", "sums", "web", "below"),
+)
 
 
 @dataclass(frozen=True)

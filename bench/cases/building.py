@@ -12,6 +12,23 @@ if TYPE_CHECKING:
 
     from cases import Scratch
 
+LISTS = """\
+cmake_minimum_required(VERSION 3.10)
+project(x NONE)
+foreach(i RANGE 1 60)
+  add_custom_command(OUTPUT o${i} COMMAND sleep 0.1 COMMAND touch o${i})
+  list(APPEND outputs o${i})
+endforeach()
+add_custom_target(all-of-them ALL DEPENDS ${outputs})
+"""
+MAKEFILE = "all: $(shell seq 60)\n%:\n\tsleep 0.1\n"
+TESTS = """\
+import time
+import pytest
+@pytest.mark.parametrize("number", range(5))
+def test_it_waits(number):
+    time.sleep(0.1)
+"""
 TEXTS = 2000
 COMMIT = "git -c user.name=a -c user.email=a@a commit -qm a"
 
@@ -58,3 +75,14 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
         before="rm -f x*; { echo rule r; echo ' command = sleep 0.05; touch $out'; "
         "for i in $(seq 60); do echo build x$i: r; done; } > build.ninja",
     )
+    scratch.sh("mkdir cmake plain tests")
+    (scratch.path / "cmake/CMakeLists.txt").write_text(LISTS)
+    (scratch.path / "plain/Makefile").write_text(MAKEFILE)
+    for number in range(12):
+        (scratch.path / f"tests/test_{number}.py").write_text(TESTS)
+    scratch.sh("cmake -S cmake -B build -G 'Unix Makefiles'")
+    yield Tool("make", "make -C build", "steady", before="rm -f build/o*")
+    yield Tool("make", "cmake --build build", "steady", before="rm -f build/o*")
+    yield Tool("evidence", "make -C plain", "unknown")
+    for words in ("pytest", "python3 -m pytest"):
+        yield Tool("pytest", f"{words} -p no:cacheprovider tests", "steady", blurred=r"in [\d.]+s")
