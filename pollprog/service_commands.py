@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ def daemon(arguments: argparse.Namespace) -> int:
     from pollprog.daemon import main
 
     again = partial(configuration_of, arguments)  # what is typed stands, whatever the file says later
-    main(again(), arguments.socket or default_path(), again, idle=arguments.idle)
+    main(again(), os.path.abspath(arguments.socket or default_path()), again, idle=arguments.idle)
     return 0
 
 

@@ -79,6 +79,27 @@ def test_every_probe_is_in_the_table_of_the_readme() -> None:
     assert {line.split()[0] for line in listed.splitlines()} == {*tools.PROBES, *tools.RESOURCES}
 
 
+def test_every_page_that_the_readme_names_is_there_and_every_page_can_be_found() -> None:
+    pages = {*re.findall(r"\]\(((?:docs|clients)/[\w/.-]+)\)", README)}
+    assert all((REPO / page).is_file() for page in pages), pages
+    everywhere = README + "".join((REPO / page).read_text() for page in pages)
+    for page in (REPO / "docs").glob("*.md"):
+        assert f"({page.name})" in everywhere or f"(docs/{page.name})" in everywhere, page.name
+
+
+def test_the_figures_of_the_readme_are_those_of_their_page() -> None:
+    def table(text: str) -> list[list[str]]:
+        rows = [row.strip("|").split("|") for row in text.splitlines() if row.startswith("| ")]
+        return [[cell.strip() for cell in row] for row in rows]
+
+    figures = table((REPO / "docs/figures.md").read_text())
+    shown = table(README[README.index("## Figures") : README.index("## For developers")])[1:]
+    assert len(shown) > 5
+    for what, measured in shown:
+        (row,) = [row for row in figures if what.startswith(re.split(r",| with a callback", row[0])[0])]
+        assert row[2].startswith(measured), what
+
+
 def test_every_target_of_the_makefile_that_the_readme_names_is_there() -> None:
     makefile = (REPO / "Makefile").read_text()
     for target in re.findall(r"\bmake (\w+)\b", README):

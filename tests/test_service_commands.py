@@ -30,6 +30,18 @@ def test_a_daemon_says_where_it_listens_and_ends_in_order(tmp_path: Path) -> Non
     assert not (tmp_path / "sock").exists()
 
 
+def test_a_socket_may_be_named_from_here_and_the_address_is_said_once_on_standard_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with started("daemon", "--socket", "sock", cwd=tmp_path) as process:
+        address = listening(process).removeprefix("pollprog: listening on ").strip()
+        assert address == f"unix:{tmp_path}/sock"
+        assert pollprog("list", "--connect", address).returncode == 0
+        process.send_signal(signal.SIGTERM)
+        printed, said = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, printed) == (0, "")
+        assert "listening" not in said
+
+
 def test_what_is_typed_comes_before_what_the_file_says(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     (tmp_path / "config.toml").write_text("[daemon]\njobs = 5\ninterval = 7.0\n")
