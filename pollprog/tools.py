@@ -64,6 +64,7 @@ OURS = {
     "resize2fs": "resize2fs",
     "rsync": "rsync",
     "shred": "shred",
+    "sort": "sort",
     "squashfs": "mksquashfs unsquashfs",
     "sums": "md5sum sha1sum sha224sum sha256sum sha384sum sha512sum b2sum cksum",
     "sqlite3": "sqlite3",

@@ -25,7 +25,7 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
     yield Tool("evidence", "cat big > out", "disk", "out", "rm -f out", program="cat", script=True)
     scratch.path.joinpath("big").unlink()
     yield Tool("dd", "dd if=random of=out bs=1M oflag=dsync", "disk", "out", blurred=r"copied.*")
-    yield Tool("rsync", "rsync -a --bwlimit=100000 random out", "steady", "out", "rm -f out")
+    yield Tool("rsync", "rsync -a --bwlimit=60000 random out", "steady", "out", "rm -f out")
     yield Tool("ddrescue", "ddrescue -q --mapfile-interval=1 random out map", "disk", "out", "rm -f out map")
     with paced(scratch) as file:
         yield Tool("evidence", f"cp {file} out", "steady", "out", "rm -f out")
@@ -45,7 +45,7 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
 @contextmanager
 def paced(scratch: Scratch) -> Iterator[str]:
     """A file, the one called ``random``, that is read at an even pace, whatever the disk does."""
-    words = ["nbdkit", "--exit-with-parent", "--filter=rate", "file", "random", "rate=600M"]
+    words = ["nbdkit", "-s", "--filter=rate", "file", "random", "rate=600M"]
     (scratch.path / "paced").touch()
     server = subprocess.Popen(["nbdfuse", "paced", "--command", *words], cwd=scratch.path)
     try:

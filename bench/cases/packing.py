@@ -30,7 +30,7 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
     )
     yield Tool("evidence", "gzip -k text", "steady", "text.gz", "rm -f text.gz")
     yield Tool("evidence", "pigz -p 1 -k text", "steady", "text.gz", "rm -f text.gz")
-    yield Tool("evidence", "pigz -k text text", "steady", "text.gz", "rm -f text.gz", attach=False)
+    yield Tool("evidence", "pigz -k text", "steady", "text.gz", "rm -f text.gz")
     yield Tool("evidence", "bzip2 -k short", "steady", "short.bz2", "rm -f short.bz2")
     yield Tool("evidence", "lbzip2 -k short", "steady", "short.bz2", "rm -f short.bz2")
     yield Tool(

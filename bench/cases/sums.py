@@ -22,5 +22,5 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
     yield Tool("sums", "sha256sum -c list", "steady", before="test -e list || sha256sum random random > list")
     scratch.path.joinpath("random").unlink()
     scratch.text("text", 192)
-    yield Tool("evidence", "sort -o out text", "disk", "out", "rm -f out")
-    yield Tool("evidence", "sort -S 16M -T . -o out text", "disk", "out", "rm -f out")
+    yield Tool("sort", "sort -o out text", "phases", "out", "rm -f out")
+    yield Tool("sort", "sort -S 16M -T . -o out text", "phases", "out", "rm -f out")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 WHEEL = "paced-1.0-py3-none-any.whl"
 PIP = f"{sys.executable} -m pip --isolated --disable-pip-version-check"
-SPEEDS = r"\S+ [kMG]?B/s( eta \S+)?|(?m)^.*MB .*$|\r"
+SPEEDS = r"(?m)^.* [kMG]?B/s.*$"
 SECONDS = 7
 
 
@@ -34,7 +34,7 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
         yield Tool("curl", f"curl -o out {address}/random", "steady", "out", "rm -f out", r"(?s).+")
         yield Tool("curl", f"curl -s -o out {address}/random", "steady", "out", "rm -f out")
         yield Tool("wget", f"wget -O out {address}/random", "steady", "out", "rm -f out", r"(?s).+")
-        yield Tool("wget", f"wget -q -O out {address}/random", "steady", "out", "rm -f out")
+        yield Tool("evidence", f"wget -q -O out {address}/random", "unknown", "out", "rm -f out")
         yield Tool("pip", f"{PIP} download {source} -d out paced", "steady", "out", "rm -rf out", SPEEDS)
         yield Tool("pip", f"{PIP} install {source} --target out paced", "phases", "out/paced", "rm -rf out", SPEEDS)
     with nbd(scratch.path):

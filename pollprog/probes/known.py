@@ -78,14 +78,6 @@ KNOWN = (
         "One that stops at what it has found, as `cmp` and `grep -q` do, ends before the whole.",
     ),
     Row(
-        "sort",
-        ("sort",),
-        READ,
-        SAME,
-        SIZES,
-        "When all is read it is sorted, and written: then it is finishing, for as long again or longer.",
-    ),
-    Row(
         "pg_dump",
         ("pg_dump", "pg_dumpall"),
         "by evidence: what it has written",
