@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from children import child, target_for
 from terminals import ENVIRONMENT, PATIENCE
-from tool_runs import PLACES, gets, told
+from tool_runs import PLACES, gets, told, told_of_a_running_one
 
 from pollprog.launch import Command
 from pollprog.probes import ddrescue as tool_module
@@ -43,7 +43,8 @@ def test_what_ddrescue_never_prints_says_nothing() -> None:
 
 
 def test_its_output_is_not_heard_if_there_is_a_map_or_nothing_to_hear(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tool_module, "can_hear", lambda *_: True)
+    monkeypatch.setattr(tool_module, "listening", lambda command, _: command.with_words(["heard"]))
+    assert TOOL.prepare(Command(["ddrescue", "a", "b"])).argv == ("heard",)
     for words in (["a", "b", "map"], ["-F?", "a", "b"], ["--gen", "a", "b"], ["--help"], ["-c", "1", "a"]):
         command = Command(["ddrescue", *words])
         assert TOOL.prepare(command) is command
@@ -170,6 +171,13 @@ def test_what_it_prints_and_how_it_ends_is_as_without_us(place: str, folder: Pat
 
 
 @pytest.mark.tool("ddrescue")
+@pytest.mark.parametrize("place", ["", "2>err"])
+def test_in_a_terminal_it_prints_what_it_prints_without_us(place: str, folder: Path) -> None:
+    chance = re.compile(rb" +[0-9]+ [kM]?B/s|time: +[0-9n/as]+")
+    gets("ddrescue in out", place, folder, fresh="rm -f out map", terminal=True, blurred=chance)
+
+
+@pytest.mark.tool("ddrescue")
 def test_what_it_prints_of_its_work_passes_whole(folder: Path) -> None:
     results = []
     for before in ("", "pollprog run --progress none --"):
@@ -194,7 +202,16 @@ def test_its_map_is_the_same_but_for_the_time(folder: Path) -> None:
 @pytest.mark.tool("ddrescue")
 @pytest.mark.parametrize("words", ["in out map", "in out"])
 def test_progress_comes_with_a_map_and_without(words: str, folder: Path) -> None:
-    lines = told(f"ddrescue -Z 131072 -c 32 {words}", folder, "ddrescue")
+    lines = told(f"ddrescue -Z 131072 -c 32 {words}", folder, "ddrescue", terminal=words == "in out")
+    assert len(lines) >= 3
+    assert all(old["current"] <= new["current"] for old, new in pairwise(lines))
+    assert {line["total"] for line in lines[:-1]} == {400_000 if "map" in words else 1_000_000}
+
+
+@pytest.mark.tool("ddrescue")
+@pytest.mark.parametrize("words", ["in out map", "in out >log"])
+def test_one_that_runs_already_is_told_by_its_map_or_its_log(words: str, folder: Path) -> None:
+    lines = told_of_a_running_one(f"ddrescue -Z 65536 -c 32 {words}", folder, "ddrescue")
     assert len(lines) >= 3
     assert all(old["current"] <= new["current"] for old, new in pairwise(lines))
     assert {line["total"] for line in lines[:-1]} == {400_000 if "map" in words else 1_000_000}

@@ -2,12 +2,12 @@
 
 The map is written at the start, then every 30 seconds or more, or as ``--mapfile-interval`` says. Nothing is added: the command
 line stands in the map, which would become another. Between, what the kernel counts as written is added to what the map says.
-Without a map, it is the percentage that ddrescue prints, if that goes to a pipe; else evidence speaks.
+Without a map, it is the percentage that ddrescue prints, in a terminal too; in a log (``> log``) it is read. With ``-q`` evidence speaks.
 """
 
 from __future__ import annotations
 
-from pollprog.probes.program import Program, Whole, can_hear
+from pollprog.probes.program import Program, listening
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ class Ddrescue(Program):
 
     name = "ddrescue"
     launched = (
-        "by the map that it keeps in a file, and what it has written since; without a map by its own percentage, "
-        "where it prints that into a pipe; else by evidence"
+        "by the map that it keeps in a file, and what it has written since; without a map by the percentage that it prints; with `-q` "
+        "by evidence"
     )
-    attached = "by its map, and what it has written since; without a map by evidence"
+    attached = "by its map, and what it has written since; without a map by its percentage, where that goes to a file (`> log`); else by evidence"
     totals = "the map; none with `-i`, `-s` or `-m`"
     wrong = (
         "The map is written every 30 seconds or more: what is written between is an estimate, and low with `-S`. "
@@ -51,9 +51,7 @@ class Ddrescue(Program):
     def prepare(self, command: Command) -> Command:
         """The same command; its output is heard, if it has no map."""
         options, operands = parsed(command.argv)
-        if len(operands) != 2 or options & OTHER_WORK or not can_hear(1):
-            return command
-        return command.claiming(1, Whole())
+        return command if len(operands) != 2 or options & OTHER_WORK else listening(command, 1)
 
     def probe(self, target: Target) -> Probe:
         """By its map, or by what it prints."""
@@ -62,10 +60,11 @@ class Ddrescue(Program):
             from pollprog.probes.ddrescue_probe import DdrescueProbe
 
             return DdrescueProbe(target, operands[2], whole=not options & PART)
+        from pollprog.probes.logged import Logged
         from pollprog.probes.records import Records, Rule
 
         rule = Rule(rb"pct rescued: +(?P<percent>[0-9]{1,3}\.[0-9]{2})%,.*")
-        return Records(target, [rule], source="ddrescue", streams=(1,))
+        return Logged(target, Records(target, [rule], source="ddrescue", streams=(1,)), (1,))
 
 
 def parsed(argv: Sequence[str]) -> tuple[set[str], list[str]]:
