@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
+import subprocess
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from terminals import Terminal
-from tool_runs import PLACES, gets
+from slowed import slowed
+from terminals import ENVIRONMENT, PATIENCE
+from tool_runs import PLACES, gets, told, told_of_a_running_one
 
 from pollprog.launch import Command
+from pollprog.probes import squashfs as tool_module
 from pollprog.probes.squashfs import TOOL
 from pollprog.probes.testing import Recording, play
-from pollprog.surroundings import Surroundings, within
 
 RECORDINGS = Path(__file__).parent / "data" / "recordings"
 BARS = re.compile(rb"^(?:\r\[[^\]\r\n]*\] +[0-9]+/[0-9]+ +[0-9]+%)*", re.MULTILINE)
@@ -43,19 +44,6 @@ def test_what_is_no_bar_says_nothing() -> None:
     assert play(TOOL, Recording(["mksquashfs", "tree", "image"], {1: data})) == []
 
 
-class Window(Surroundings):
-    """All streams are one terminal, or none is any."""
-
-    def __init__(self, *, terminal: bool = True) -> None:
-        self.terminal = terminal
-
-    def is_terminal(self, stream: int) -> bool:
-        return self.terminal
-
-    def together(self, stream: int) -> tuple[int, ...]:
-        return (1, 2)
-
-
 @pytest.mark.parametrize(
     ("line", "heard"),
     [
@@ -68,11 +56,12 @@ class Window(Surroundings):
         ("unsquashfs -ll image", False),
     ],
 )
-def test_it_is_heard_where_a_bar_of_a_known_total_is_drawn(line: str, *, heard: bool) -> None:
+def test_it_is_heard_where_a_bar_of_a_known_total_is_drawn(
+    line: str, monkeypatch: pytest.MonkeyPatch, *, heard: bool
+) -> None:
+    monkeypatch.setattr(tool_module, "listening", lambda command, _: command.with_words(["heard"]))
     command = Command(line.split())
-    in_window = within(Window(), lambda: TOOL.prepare(command))
-    assert (in_window.argv, bool(in_window.claims)) == (command.argv, heard)
-    assert within(Window(terminal=False), lambda: TOOL.prepare(command)) is command
+    assert TOOL.prepare(command).argv == (("heard",) if heard else command.argv)
 
 
 @pytest.fixture
@@ -102,16 +91,25 @@ def test_what_they_print_is_as_without_us(place: str, *, terminal: bool, tmp_pat
 
 @pytest.mark.tool("mksquashfs")
 def test_a_slow_one_is_told(tree: Path) -> None:
-    terminal = Terminal(12, 80)
-    try:
-        command = "mksquashfs tree image -noappend -comp xz -processors 1"
-        terminal.run("bash", "-c", f"cd {tree}; pollprog run --interval 0.1 --progress-fd 9 {command} 9>lines")
-        assert terminal.wait_end() == 0, terminal.rows()
-    finally:
-        terminal.close()
-    lines = [json.loads(line) for line in (tree / "lines").read_text().splitlines()]
-    told = [line for line in lines[:-1] if line["source"] == "squashfs"]
-    assert lines[-1]["state"] == "succeeded"
-    assert len(told) >= 2
-    assert {line["total"] for line in told} == {4 * 24}
-    assert all(old["fraction"] <= new["fraction"] < 1 for old, new in pairwise(told))
+    lines = told("mksquashfs tree image -noappend -comp xz -processors 1", tree, "squashfs", terminal=True)
+    assert len(lines) >= 3
+    assert {line["total"] for line in lines[:-1]} == {4 * 24}
+    assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
+
+
+@pytest.mark.tool("mksquashfs", "unsquashfs", "gcc")
+@pytest.mark.parametrize("way", ["in a terminal", "into a pipe", "into a file", "attached"])
+def test_a_slow_unpacking_is_told(way: str, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    for name in range(100):
+        (tmp_path / "tree" / str(name)).write_bytes(b"some words")
+    pack = "mksquashfs tree image -noappend -no-progress"
+    subprocess.run(pack.split(), cwd=tmp_path, check=True, env=ENVIRONMENT, capture_output=True, timeout=PATIENCE)
+    place = "" if way in ("in a terminal", "into a pipe") else ">log"
+    command, under = f"unsquashfs -d copy image {place}", slowed(tmp_path, "unsquashfs", "open", 20_000)
+    if way == "attached":
+        lines = told_of_a_running_one(f"env {under} {command}", tmp_path, "squashfs")
+    else:
+        lines = told(command, tmp_path, "squashfs", terminal=way == "in a terminal", under=under)
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
+    assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
