@@ -127,7 +127,13 @@ def amount_of(status: Status) -> str:
         return ""
     if status.unit is Unit.BYTES:
         return _bytes(status.current, of=status.total)
-    return f"{status.current} of {status.total} items" if status.total is not None else f"{status.current} items"
+    of = "" if status.total is None else f" of {_count(status.total)}"
+    return f"{_count(status.current)}{of} items"
+
+
+def _count(number: int) -> str:
+    """A whole number, in groups of three where it is long: ``1,234,567``."""
+    return f"{number:,}" if number >= 10_000 else str(number)
 
 
 def _speed(rate: float | None, unit: Unit) -> str:
@@ -244,9 +250,10 @@ def bar_line(status: Status, *, columns: int, unicode: bool, colour: bool, name:
     """
     room = (columns if columns > 0 else 80) - 1
     short = room < 50
+    label = _label(name, status.phase, unicode=unicode)
     percent = percent_of(status, short=short, unicode=unicode)
     parts = {
-        "label": _elide(_label(name, status.phase, unicode=unicode), max(10, room // 4), unicode=unicode),
+        "label": _elide(label, max(10, room // 4), unicode=unicode),
         "percent": percent.rjust(4),
         "bar": "",
         "amount": amount_of(status),
@@ -269,7 +276,11 @@ def bar_line(status: Status, *, columns: int, unicode: bool, colour: bool, name:
 
     # The bar gets what is left, in steps of five, with room for longer words than these: it seldom jumps.
     slack = max(0, 9 - len(parts.get("rate", ""))) + max(0, 16 - len(parts.get("standing", "")))
-    width = min(40, (room - taken() - slack - len(gap) - 2) // 5 * 5)
+    beside = room - taken() - slack - len(gap) - 2
+    if beside > 20:  # a long label needs the room more than a bar does that is long enough
+        parts["label"] = _elide(label, _cells(parts["label"]) + beside - 20, unicode=unicode)
+        beside = room - taken() - slack - len(gap) - 2
+    width = min(40, beside // 5 * 5)
     if "bar" in parts and width > 0:
         parts["bar"] = gauge(status, width, pulse, unicode=unicode)
     for part in droppable:
@@ -334,7 +345,7 @@ def outcome_line(status: Status, *, name: str = "", unicode: bool = True, joined
         if amount and status.total is None:
             amount = f"at least {amount}"  # so much was seen; the end was not
         elif amount and status.current is not None and status.elapsed > 0:
-            amount = _bytes(status.current) if status.unit is Unit.BYTES else f"{status.current} items"
+            amount = _bytes(status.current) if status.unit is Unit.BYTES else f"{_count(status.current)} items"
             speed = "" if joined else _speed(status.current / status.elapsed, status.unit)
         text = f"done, {amount} in {took}" if amount else f"done in {took}"
         if joined:

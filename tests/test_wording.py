@@ -107,6 +107,19 @@ def test_a_long_name_loses_its_middle():
     assert text.startswith("a-very-lo…le.tar.gz  25 %")
 
 
+def test_a_wide_window_shows_all_of_a_long_name_beside_a_bar_that_is_long_enough():
+    name = "CREATE INDEX (4711): building index: scanning table"
+    text = line(status(), 140, name=name)
+    assert text.startswith(f"{name}  25 %  [")
+    assert text.index("]") - text.index("[") > 20
+    assert all(len(line(status(), columns, name=name)) < columns for columns in range(60, 200))
+
+
+def test_long_counts_are_grouped():
+    assert "9999 of 1,234,567 items" in line(status(current=9999, total=1234567, unit=Unit.ITEMS), 120)
+    assert "10,000 items" in line(unknown_total(current=10_000, unit=Unit.ITEMS), 120)
+
+
 def test_the_phase_stands_behind_the_name():
     assert line(status(phase="verify")).startswith("cp: verify  25 %")
     assert line(status(phase="verify"), name="").startswith("verify  25 %")
