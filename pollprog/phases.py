@@ -15,7 +15,7 @@ from pollprog.status import Sample, Unit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["WHOLE", "Step", "Steps", "part"]
+__all__ = ["WHOLE", "Step", "Steps", "is_weighted", "part"]
 
 WHOLE = 1_000_000
 """Parts that work of several steps is counted in."""
@@ -28,6 +28,12 @@ def part(name: str, number: int) -> str:
     """What a phase is called that is the part of this number, of those that were seen: ``gzip, part 2``."""
     name = NUMBERED.sub("", name)
     return f"{name}, part {number}" if name else f"part {number}"
+
+
+def is_weighted(sample: Sample) -> bool:
+    """Whether it is of one of several steps under one fraction, whose shares of the time are guesses, as far as can be told."""
+    step = bool(sample.phase) and NUMBERED.search(sample.phase) is None
+    return step and sample.unit is Unit.PARTS and sample.total == WHOLE
 
 
 class Step(NamedTuple):

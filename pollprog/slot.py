@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pollprog.estimator import Estimator
-from pollprog.phases import part
+from pollprog.phases import is_weighted, part
 
 if TYPE_CHECKING:
     from pollprog.status import Sample
@@ -26,6 +26,8 @@ __all__ = ["HOLD", "MOST", "Slot"]
 
 HOLD = 10.0
 """Seconds for which what was told stands against a sample that says less."""
+LEARNED = 0.1
+"""Share of work in several steps that has to be done before a time is told: until then all is a guess at their weights."""
 MOST = 2**63 - 1
 """The largest count that everybody who is told can hold."""
 
@@ -150,6 +152,8 @@ class Slot:
         """Seconds to the end, and between how many they probably are; None where that cannot be told."""
         if self.finishing or self.stalled() or self._told is None or self._told.total is None:
             return None
+        if is_weighted(self._told) and self._told.current < LEARNED * self._told.total:
+            return None  # a first step that is slower than its share says nothing of those to come
         remaining, interval = self._estimator.remaining(), self._estimator.interval()
         return None if remaining is None or interval is None else (remaining, *interval)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pollprog.channel import Channel, Clock
+from pollprog.phases import WHOLE, Steps
 from pollprog.slot import Slot
 from pollprog.status import Bound, Outcome, Sample, State, Status, Unit
 
@@ -970,6 +971,37 @@ async def test_a_source_that_takes_back_what_it_said_has_a_new_rate_when_it_is_b
     for second in range(20, 40):
         status = job.at(second, 3 * (second - 20), 1000)
     assert (status.current, status.phase, status.rate) == (57, "part 2", pytest.approx(3))
+
+
+async def test_no_time_is_told_of_work_in_steps_before_a_tenth_of_it_is_done() -> None:
+    job, steps = Job(), Steps({"counting": 7, "receiving": 93})
+    steps.begin("counting")
+    for second in range(1, 21):
+        status = job.at(second, **fields(steps.of(Sample(second, 20))))
+        assert status.remaining is None
+        assert status.total is not None
+    steps.begin("receiving")
+    told = {}
+    for second in range(21, 60):
+        status = job.at(second, **fields(steps.of(Sample(second - 20, 100))))
+        assert status.fraction is not None
+        told[status.fraction] = status.remaining
+    assert {remaining is None for fraction, remaining in told.items() if fraction < 0.1} == {True}
+    assert {remaining is None for fraction, remaining in told.items() if fraction > 0.1} == {False}
+
+
+async def test_a_percentage_of_a_programs_own_has_a_time_from_the_first_on() -> None:
+    for phase in ("", "7z, part 2"):
+        job = Job()
+        for second in range(1, 9):
+            status = job.at(second, 1000 * second, WHOLE, unit=Unit.PARTS, phase=phase)
+        assert status.remaining == pytest.approx(992, rel=0.01)
+
+
+def fields(sample: Sample) -> dict[str, Any]:
+    """Of a sample, what `Job.at` takes."""
+    names = ("current", "total", "unit", "phase", "source", "bound", "activity")
+    return {name: getattr(sample, name) for name in names}
 
 
 async def test_no_time_is_told_of_a_source_that_is_held_back_when_all_seems_done() -> None:
