@@ -51,10 +51,9 @@ class Callbacks:
     def _remove(self, number: int) -> None:
         self._told.pop(number, None)
 
-    @property
     def inside(self) -> bool:
         """Whether we are in a callback, here."""
-        return threading.current_thread() is self._thread
+        return self._thread is not None and self._thread is threading.current_thread()
 
     def tell(self, call: object, total: int, current: int) -> None:
         """The newest of a call. Never waits."""

@@ -61,8 +61,7 @@ class Client:
     def call(self, method: str, /, *, more: bool | None = None, **parameters: Any) -> Call:
         """Something to be asked for, with parameters as for `Handle.call`. It begins when it is awaited or iterated."""
         local = not isinstance(self.address, Ssh)
-        sent = {name: prepared(value, local=local) for name, value in parameters.items() if value is not None}
-        return Call(self, method, sent, more=more)
+        return Call(self, method, prepared(parameters, local=local), more=more)
 
     # -- for its calls
 

@@ -14,20 +14,17 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
-from pollprog.errors import ProtocolError, UsageError
+from pollprog.errors import PollprogError, ProtocolError, UsageError
 from pollprog.messages import INTERFACE, DescribeReply, StatusMessage, status_of
 from pollprog.varlink import Framer, decode_reply, encode_call, error_from, parse_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pollprog.errors import PollprogError
     from pollprog.status import Status
 
 __all__ = [
@@ -43,6 +40,7 @@ __all__ = [
     "prepared",
 ]
 
+PREFIX = f"{INTERFACE}."
 LIMIT = 1 << 26
 """Bytes of the longest message that is taken from a service: a list of all jobs, with what each returned, is no small one."""
 OWN = {
@@ -63,8 +61,7 @@ OWN = {
 # --- what is asked
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A call, ready to be made."""
 
     method: str
@@ -82,11 +79,13 @@ class Methods:
     """Which methods a service has, as far as it has said."""
 
     def __init__(self) -> None:
-        self._progress: dict[str, bool] = {}
+        self._more = OWN
+        self._operations: set[str] = set()
 
     def knows(self, method: str) -> bool:
         """Whether `ask` needs nothing more to be learnt: of other interfaces than ours nothing can be."""
-        return "." in method.removeprefix(f"{INTERFACE}.") or own_name(method) in OWN | self._progress
+        name = method.removeprefix(PREFIX)
+        return name in self._more or "." in name
 
     def learn(self, described: object) -> None:
         """Take the answer to `DESCRIBE`. ProtocolError if it is none."""
@@ -94,23 +93,19 @@ class Methods:
             told = msgspec.convert(described, DescribeReply)
         except msgspec.ValidationError as error:
             raise ProtocolError(f"no description of operations: {error}") from error
-        self._progress = {operation.name: operation.progress for operation in told.operations}
+        self._operations = {operation.name for operation in told.operations}
+        self._more = {operation.name: operation.progress for operation in told.operations} | OWN
 
     def ask(self, method: str, parameters: Mapping[str, Any], *, more: bool | None = None) -> Asked:
         """The call of a method; without an interface in its name, of ours. `more`: None is where it is of use."""
-        name = own_name(method)
+        name = method.removeprefix(PREFIX)
         job = None
-        if name in self._progress:
+        if name in self._operations:
             job = parameters.get("job") or f"{name.lower()[:40]}-{os.urandom(8).hex()}"
             parameters = {**parameters, "job": job}
         if more is None:
-            more = OWN.get(name, False) or self._progress.get(name, False)
-        return Asked(method if "." in method else f"{INTERFACE}.{method}", parameters, more, job)
-
-
-def own_name(method: str) -> str:
-    """The name of a method in our interface; one of another stays as it is."""
-    return method.removeprefix(f"{INTERFACE}.")
+            more = self._more.get(name, False)
+        return Asked(method if "." in method else PREFIX + method, parameters, more, job)
 
 
 def prepared(value: Any, *, local: bool = True) -> Any:
@@ -118,16 +113,18 @@ def prepared(value: Any, *, local: bool = True) -> Any:
 
     UsageError for a path that the other machine (not `local`) would look for elsewhere, and for what JSON cannot say.
     """
+    if isinstance(value, dict):
+        return {key: prepared(one, local=local) for key, one in value.items() if one is not None}
     if isinstance(value, str):
         if not is_text(value):
             raise UsageError(f"{value!r} cannot be sent: it is no UTF-8")
+        return value
+    if value is None or isinstance(value, int):
         return value
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{value} cannot be sent: it is no number of anything")
     if isinstance(value, list | tuple):
         return [prepared(one, local=local) for one in value]
-    if isinstance(value, dict):
-        return {key: prepared(one, local=local) for key, one in value.items() if one is not None}
     if isinstance(value, os.PathLike):
         text = os.fsdecode(value)
         if not local and not os.path.isabs(text):
@@ -153,22 +150,19 @@ def is_text(text: str) -> bool:
 # --- what comes
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """A reply that is neither a status nor the last one."""
 
     parameters: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """The reply. A method that returns a `result` returns just that, another all of its parameters."""
 
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """The reply, if it is an error."""
 
     error: PollprogError
@@ -194,11 +188,6 @@ class Conversation:
         self.broken = False
         """It must not be used for another call."""
 
-    @property
-    def room(self) -> int:
-        """How many bytes more it takes."""
-        return self._framer.room
-
     def ask(self, asked: Asked) -> bytes:
         """What to send for a call. UsageError for parameters that JSON cannot say."""
         assert self._asked is None, "the reply to the call before comes first"
@@ -217,8 +206,6 @@ class Conversation:
             while self._asked is not None and (message := self._framer.next()) is not None:
                 events.append(self._event(message, self._asked))
                 self.heard = True
-                if isinstance(events[-1], Result | Failure):
-                    self._asked = None
         except ProtocolError:
             self.broken = True
             raise
@@ -230,12 +217,14 @@ class Conversation:
 
     def _event(self, message: bytes, asked: Asked) -> Event:
         reply = parse_reply(message)
+        if not reply.continues:
+            self._asked = None
         if reply.error is not None:
             return Failure(error_from(reply.error, reply.parameters))
         if not reply.continues:
-            parameters = decode_reply(reply, dict[str, Any])
+            parameters = decode_reply(reply, dict)
             return Result(parameters.get("result", parameters))
         if not asked.more:
             raise ProtocolError("a reply that says that it continues, to a call that asked for one reply")
         status = decode_reply(reply, Continued).status
-        return Part(decode_reply(reply, dict[str, Any])) if status is None else status_of(status)
+        return Part(decode_reply(reply, dict)) if status is None else status_of(status)

@@ -22,6 +22,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from msgspec import Struct
+
 from pollprog.addresses import Ssh, Unix, parse_address
 from pollprog.callbacks import Callbacks
 from pollprog.conversation import DESCRIBE, Failure, Methods, Part, Result, environment, prepared
@@ -58,15 +60,12 @@ def connect(address: str | Unix | Ssh | None = None) -> Handle:
     return Handle(address if isinstance(address, Unix | Ssh) else parse_address(address))
 
 
-class _Running:
+class _Running(Struct, eq=False):
     """One call, while it runs."""
 
-    __slots__ = ("cancelled", "job", "thread")
-
-    def __init__(self) -> None:
-        self.cancelled = False
-        self.job: str | None = None
-        self.thread = threading.get_ident()
+    thread: int
+    job: str | None = None
+    cancelled: bool = False
 
 
 class Handle:
@@ -76,6 +75,7 @@ class Handle:
         self.address = address
         self.status: Status | None = None
         """The newest status, whole; it stays until the next call begins. None before the first."""
+        self._local = not isinstance(address, Ssh)
         self._pid = os.getpid()
         self._closed = False
         self._turn = threading.Lock()
@@ -113,14 +113,13 @@ class Handle:
         Raises what the daemon answers, as the class of ours that it is, with its parameters as attributes; Cancelled after `cancel`;
         Busy, ConnectionLost, Unreachable, ProtocolError, UsageError.
         """
-        local = not isinstance(self.address, Ssh)
-        sent = {name: prepared(value, local=local) for name, value in parameters.items() if value is not None}
+        sent = prepared(parameters, local=self._local)
         self._take_turn()
         try:
             if self._closed:
                 raise UsageError(f"the handle to {self.address} is closed")
             self.status = None
-            running = self._running = _Running()
+            running = self._running = _Running(threading.get_ident())
             if not self._methods.knows(method):
                 try:
                     self._methods.learn(self._exchange(DESCRIBE, running))
@@ -141,14 +140,13 @@ class Handle:
         what in it is no UTF-8.
         """
         here: dict[str, Any] = {}
-        local = not isinstance(self.address, Ssh)
-        if local:
+        if self._local:
             try:
                 here = {"directory": os.getcwd(), "environment": environment()}
             except FileNotFoundError as error:
                 raise UsageError("the current directory has been removed: a command cannot be run there") from error
         sent = {name: value for name, value in parameters.items() if value is not None}
-        job: str = self.call("Submit", method=method, parameters=prepared(sent, local=local), **here)["job"]
+        job: str = self.call("Submit", method=method, parameters=prepared(sent, local=self._local), **here)["job"]
         return job
 
     def follow(self, job: str, *, check: bool = False, interval: float | None = None) -> dict[str, Any]:
@@ -225,7 +223,7 @@ class Handle:
 
     def _take_turn(self) -> None:
         """Be the only call, or raise."""
-        if self._callbacks.inside:
+        if self._callbacks.inside():
             raise Busy("a callback makes no calls: open another handle, or call elsewhere")
         if os.getpid() != self._pid:
             raise UsageError("the handle was made before a fork, in another process: open one here")
@@ -254,19 +252,15 @@ class Handle:
         cancelling: Cancelling | None = None
         try:
             while True:
-                poll.register(wire, wire.events)
+                poll.register(wire.socket, wire.events)
                 seconds = None if cancelling is None else cancelling.wait
-                ready = {
-                    descriptor for descriptor, _ in poll.poll(None if seconds is None else math.ceil(seconds * 1e3))
-                }
-                if wire.fileno() in ready:
-                    for event in wire.advance():
-                        if isinstance(event, Result | Failure):
-                            return event
-                        if not isinstance(event, Part):
-                            self._take(event, running)
-                if self._woken.fileno() in ready:
-                    self._drain()
+                poll.poll(None if seconds is None else math.ceil(seconds * 1e3))
+                for event in wire.advance():
+                    if isinstance(event, Result | Failure):
+                        return event
+                    if not isinstance(event, Part):
+                        self._take(event, running)
+                self._drain()
                 if self._closed:
                     raise ConnectionLost(f"the handle to {self.address} was closed", address=str(self.address))
                 if running.cancelled:

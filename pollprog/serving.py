@@ -266,7 +266,7 @@ class Service:
                     await self._answer(connection, parse_call(message))
                     if framer.unread:
                         await checkpoint()  # whoever sends many calls ahead is not the only one
-                elif data := await connection.read(min(CHUNK, framer.room)):
+                elif data := await connection.read(CHUNK):
                     framer.feed(data)
                 else:
                     break

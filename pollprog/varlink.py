@@ -68,6 +68,7 @@ Parameters: TypeAlias = "Struct | Mapping[str, object] | Raw | None"
 """What can be sent as parameters: anything that becomes a JSON object."""
 
 _NONE = Raw(b"{}")
+_OBJECT = ord("{")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 """What Python makes of the bytes of a file name that are no UTF-8."""
 _SHOWN = 100
@@ -75,47 +76,41 @@ _SHOWN = 100
 
 
 class Framer:
-    """Cuts a stream of bytes into messages.
+    """Cuts a stream of bytes into messages, none of which may have more than `limit` bytes, its NUL included.
 
-    It holds no more than `limit` bytes, which is what one message may have, its NUL included. So take what is whole before there
-    is more to `feed`, and never feed more than there is `room` for.
+    Take what is whole before there is more to `feed`: then it never holds more than `limit` bytes and what it was fed last.
     """
 
-    __slots__ = ("_limit", "_searched", "_unread")
+    __slots__ = ("_limit", "_searched", "unread")
 
     def __init__(self, limit: int = LIMIT) -> None:
+        self.unread = bytearray()
+        """What it holds."""
         self._limit = limit
-        self._unread = bytearray()
         self._searched = 0
-
-    @property
-    def unread(self) -> int:
-        """How many bytes it holds."""
-        return len(self._unread)
-
-    @property
-    def room(self) -> int:
-        """How many bytes more it takes."""
-        return self._limit - len(self._unread)
 
     def feed(self, data: bytes) -> None:
-        """Take what was read. ProtocolError if there is no room for it."""
-        if len(data) > self.room:
-            raise ProtocolError(f"more than {self._limit} bytes that nobody has taken")
-        self._unread += data
+        """Take what was read."""
+        self.unread += data
 
     def next(self) -> bytes | None:
-        """The next message without its NUL; None if it is not whole yet. ProtocolError if it never will be, for want of room."""
-        end = self._unread.find(0, self._searched)
+        """The next message without its NUL; None if it is not whole yet. ProtocolError if it is too long."""
+        unread = self.unread
+        end = unread.find(0, self._searched)
         if end < 0:
-            self._searched = len(self._unread)
+            self._searched = len(unread)
             if self._searched >= self._limit:
-                raise ProtocolError(f"a message of more than {self._limit} bytes")
+                raise self._too_long()
             return None
-        message = bytes(self._unread[:end])
-        del self._unread[: end + 1]
+        if end >= self._limit:
+            raise self._too_long()
+        message = bytes(unread[:end])
+        del unread[: end + 1]
         self._searched = 0
         return message
+
+    def _too_long(self) -> ProtocolError:
+        return ProtocolError(f"a message of more than {self._limit} bytes")
 
 
 # --- calls
@@ -149,10 +144,12 @@ class Reply(Struct, frozen=True, forbid_unknown_fields=True):
 
 _Message = TypeVar("_Message", Call, Reply)
 
+_CALLS, _REPLIES = msgspec.json.Decoder(Call), msgspec.json.Decoder(Reply)
+
 
 def parse_call(message: bytes) -> Call:
     """What a message of a client says. ProtocolError if nobody could answer it."""
-    call = _parse(message, Call)
+    call = _parse(message, _CALLS)
     if call.more + call.oneway + call.upgrade > 1:
         raise ProtocolError("a call with two flags that exclude each other")
     return call
@@ -160,33 +157,33 @@ def parse_call(message: bytes) -> Call:
 
 def parse_reply(message: bytes) -> Reply:
     """What a message of a service says. ProtocolError if that is no reply."""
-    reply = _parse(message, Reply)
+    reply = _parse(message, _REPLIES)
     if reply.continues and reply.error is not None:
         raise ProtocolError("an error that says that it continues")
     return reply
 
 
-def _parse(message: bytes, type_: type[_Message]) -> _Message:
+def _parse(message: bytes, decoder: msgspec.json.Decoder[_Message]) -> _Message:
     try:
         if not message.isascii():
             message.decode()  # msgspec looks into strings only when it reads them, and parameters are read later
         try:
-            header = _decoder(type_).decode(message)
+            header = decoder.decode(message)
         except msgspec.ValidationError:
-            header = _parse_generously(message, type_)
-        if memoryview(header.parameters)[0] != ord("{"):
-            header = _parse_generously(message, type_)
+            header = _parse_generously(message, decoder)
+        if memoryview(header.parameters)[0] != _OBJECT:
+            header = _parse_generously(message, decoder)
     except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"not a Varlink {type_.__name__.lower()}: {_printable(str(error))}") from error
+        raise ProtocolError(f"not a Varlink {decoder.type.__name__.lower()}: {_printable(str(error))}") from error
     return header
 
 
-def _parse_generously(message: bytes, type_: type[_Message]) -> _Message:
+def _parse_generously(message: bytes, decoder: msgspec.json.Decoder[_Message]) -> _Message:
     """As `_parse`, for a header with what is seldom there and means nothing: nulls, and members of vendors (with a dot)."""
     members = _decoder(dict[str, Raw]).decode(message)
     known = {name: value for name, value in members.items() if "." not in name and bytes(value) != b"null"}
-    header = _decoder(type_).decode(msgspec.json.encode(known))
-    if memoryview(header.parameters)[0] != ord("{"):
+    header = decoder.decode(msgspec.json.encode(known))
+    if memoryview(header.parameters)[0] != _OBJECT:
         raise ValueError("parameters that are no object")
     return header
 

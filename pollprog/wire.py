@@ -48,6 +48,8 @@ class Wire:
         self.conversation = Conversation()
         self._address = address
         self._unsent = memoryview(b"")
+        self._readable = select.poll()
+        self._readable.register(sock, select.POLLIN)
         keep_alone(sock)
 
     def fileno(self) -> int:
@@ -66,15 +68,7 @@ class Wire:
 
     def usable(self) -> bool:
         """Whether another call can be made here: the other side is there, and has said nothing that nobody asked for."""
-        if self.conversation.broken:
-            return False
-        try:
-            self.socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass
-        return False
+        return not self.conversation.broken and not self._readable.poll(0)
 
     def ask(self, asked: Asked) -> None:
         """Make a call; as much of it is sent as goes out now. UsageError for what cannot be sent."""
@@ -83,9 +77,10 @@ class Wire:
 
     def advance(self) -> list[Event]:
         """Write what can be written now, and say what has come. Unreachable, ConnectionLost, ProtocolError."""
-        self.push()
+        if self._unsent:
+            self.push()
         try:
-            data = self.socket.recv(min(CHUNK, self.conversation.room))
+            data = self.socket.recv(CHUNK)
         except BlockingIOError:
             return []
         except OSError as error:

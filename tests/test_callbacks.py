@@ -128,8 +128,8 @@ def test_it_may_be_closed_from_within(callbacks) -> None:
 
 def test_it_knows_when_it_is_inside_one(callbacks) -> None:
     told: list[bool] = []
-    callbacks.add(lambda *_: told.append(callbacks.inside))
-    assert not callbacks.inside
+    callbacks.add(lambda *_: told.append(callbacks.inside()))
+    assert not callbacks.inside()
     callbacks.tell("call", 100, 1)
     wait(lambda: told)
     assert told == [True]
