@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from services import PATIENCE, speaking
+from services import PATIENCE, speaking, wait
 
 from pollprog.addresses import Unix, default_path
 from pollprog.dialing import dial
@@ -21,6 +21,7 @@ def test_a_socket_is_connected_and_closed_on_exec(tmp_path) -> None:
     with speaking(tmp_path, lambda sock: said.append(sock.recv(3))) as address, dial(Unix(address[5:])) as sock:
         assert not sock.get_inheritable()
         sock.sendall(b"abc")
+        wait(lambda: said)
     assert said == [b"abc"]
 
 

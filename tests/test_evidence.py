@@ -714,15 +714,21 @@ def test_of_files_that_are_closed_only_so_much_is_certain(folder: Path) -> None:
         assert (sample.current, sample.bound) == (MIB, Bound.LOWER)
 
 
+@pytest.fixture(scope="module")
+def disorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three million lines to sort."""
+    folder = tmp_path_factory.mktemp("disorder")
+    (folder / "temporary").mkdir()
+    with (folder / "in").open("w") as file:
+        file.writelines(f"{(number * 2654435761) % 4294967296}\n" for number in range(3_000_000))
+    return folder
+
+
 @pytest.mark.tool("sort")
 @pytest.mark.parametrize("how", ["$run -- sort -S 2M -o out in", "$run -- sort -S 2M <in >out"])
-def test_a_real_sort_is_told_by_its_reading_and_then_finishes(tmp_path: Path, how: str) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    with (tmp_path / "in").open("w") as file:
-        file.writelines(f"{(number * 2654435761) % 4294967296}\n" for number in range(3_000_000))
-    told = lines_of(tmp_path, f"export TMPDIR={temporary} LC_ALL=C; {how} 3>lines 2>/dev/null")
-    assert {line["total"] for line in told} == {(tmp_path / "in").stat().st_size}
+def test_a_real_sort_is_told_by_its_reading_and_then_finishes(disorder: Path, how: str) -> None:
+    told = lines_of(disorder, f"export TMPDIR={disorder}/temporary LC_ALL=C; {how} 3>lines 2>/dev/null")
+    assert {line["total"] for line in told} == {(disorder / "in").stat().st_size}
     assert {line["source"] for line in told[:-1]} <= {"evidence:input-position"}
 
 
