@@ -20,7 +20,10 @@ from pollprog.surroundings import Surroundings, within
 from pollprog.tools import find
 
 RECORDINGS = Path(__file__).parent / "data" / "recordings"
-TIMES = re.compile(rb"(?<= in )[0-9.]+s")
+TIMES = re.compile(
+    rb"(?<= in )[0-9.]+s|(?<=collecting \.\.\. \x1b\[0m)(?:\x1b\[1m\rcollecting [0-9]+ items? *\x1b\[0m)*"
+)
+"""How long it took, and what it says in a terminal while it collects, if that takes half a second."""
 PYTEST = f"{sys.executable} -m pytest -p no:cacheprovider"
 
 
@@ -199,9 +202,14 @@ def test_what_is_no_letter_of_a_test_does_not_count(data: bytes) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Eight tests in eight files, for a pytest that needs not import the plugins of this one."""
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pytest that is run imports no plugins of ours."""
     monkeypatch.setitem(ENVIRONMENT, "PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, bare: None) -> Path:
+    """Eight tests in eight files."""
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     for number in range(8):
         test = f"import os, time\ndef test_a():\n    time.sleep(float(os.environ.get('PAUSE', 0)))\n    assert {number} != 9\n"
@@ -227,6 +235,7 @@ def test_a_slow_one_is_told_in_a_terminal(folder: Path, monkeypatch: pytest.Monk
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
 
 
+@pytest.mark.usefixtures("bare")
 def test_the_tests_of_one_line_are_told_one_by_one(tmp_path: Path) -> None:
     test = "import time, pytest\n@pytest.mark.parametrize('a', range(8))\ndef test_a(a):\n    time.sleep(0.2)\n"
     (tmp_path / "test_a.py").write_text(test)
