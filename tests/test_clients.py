@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -360,8 +361,10 @@ BAD = {
 
 
 def test_what_is_no_reply_is_a_protocol_error(run: Run, fake: Callable[[bytes], Fake]) -> None:
-    for name, answer in BAD.items():
-        told = run(fake(answer).address, "follow", "/x")
+    servers = [fake(answer) for answer in BAD.values()]
+    with ThreadPoolExecutor(5) as several:  # each waits for a while
+        said = list(several.map(lambda server: run(server.address, "follow", "/x"), servers))
+    for name, told in zip(BAD, said, strict=True):
         assert [line for line in told if line.startswith("error")] == ["error ProtocolError"] * 2, name
         assert told[-2:] == AFTER, name
 

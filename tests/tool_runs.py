@@ -35,7 +35,7 @@ def gets(
     place: str,
     folder: Path,
     *,
-    fresh: str = ":",
+    fresh: str = "",
     terminal: bool = False,
     line_ends: bool = True,
     apart: re.Pattern[bytes] | None = None,
@@ -49,9 +49,9 @@ def gets(
     """
     results = []
     for before in BEFORE:
-        subprocess.run(
-            ["sh", "-c", fresh], cwd=folder, check=True, capture_output=True, env=ENVIRONMENT, timeout=PATIENCE
-        )
+        if fresh:
+            words = ["sh", "-c", fresh]
+            subprocess.run(words, cwd=folder, check=True, capture_output=True, env=ENVIRONMENT, timeout=PATIENCE)
         for name in ("out", "err"):
             (folder / name).unlink(missing_ok=True)
         script = f"cd {shlex.quote(str(folder))}; set -o pipefail; {before} {command} {place}; echo status $?"
