@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from doors import Line
 
 from pollprog.messages import StatusMessage
 
@@ -50,6 +51,14 @@ class Daemon:
         assert self.process.stderr is not None
         said = self.process.stderr.readline()
         assert "listening" in said, said + self.process.stderr.read()
+
+    def call(self, method: str, /, **parameters: Any) -> dict[str, Any]:
+        """A call with one reply, without a client that has to be started."""
+        line = Line(self.path)
+        try:
+            return line.call(method, **parameters)
+        finally:
+            line.close()
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)

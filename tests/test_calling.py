@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from doors import Refused
 from services import Daemon
 from terminals import ENVIRONMENT, PATIENCE, Terminal, pollprog, started
 
@@ -255,11 +256,11 @@ def test_the_result_into_a_full_disk_is_told(daemon: Daemon) -> None:
 
 def test_a_marked_call_has_a_bar_on_a_terminal(daemon: Daemon, tmp_path: Path) -> None:
     with open(tmp_path / "big", "wb") as file:
-        file.truncate(5 << 28)
+        file.truncate(3 << 28)
     terminal = Terminal()
     try:
         terminal.run("pollprog", "call", "--connect", daemon.address, "Checksum", f"path={tmp_path}/big")
-        terminal.wait(lambda rows: any("%" in row and "GiB" in row for row in rows))
+        terminal.wait(lambda rows: any("%" in row and "MiB" in row for row in rows))
         assert terminal.wait_end() == 0
         assert any(row.startswith("digest: ") for row in terminal.rows())
         assert not any("%" in row for row in terminal.rows())
@@ -286,5 +287,7 @@ def until(condition: object) -> None:
 
 def job(daemon: Daemon, name: str) -> dict[str, object]:
     """What the daemon knows of a job; nothing if it has none of that name."""
-    ran = asked(daemon, "show", "--json", name)
-    return json.loads(ran.stdout) if ran.returncode == 0 else {"state": None}
+    try:
+        return daemon.call("Get", job=name)["job"]
+    except Refused:
+        return {"state": None}

@@ -34,13 +34,12 @@ def asked(daemon: Daemon, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def submitted(daemon: Daemon, *words: str, name: str = "it") -> str:
-    ran = asked(daemon, "submit", "Run", f"job={name}", "--", *words)
-    assert (ran.returncode, ran.stdout) == (0, f"{name}\n"), ran.stderr
+    assert daemon.call("Submit", method="Run", parameters={"argv": words, "job": name})["job"] == name
     return name
 
 
 def state(daemon: Daemon, name: str = "it") -> str:
-    told: str = json.loads(asked(daemon, "show", "--json", name).stdout)["state"]
+    told: str = daemon.call("Get", job=name)["job"]["state"]
     return told
 
 
@@ -120,7 +119,7 @@ def test_all_that_is_known_of_a_job_is_shown(daemon: Daemon) -> None:
 def test_a_job_without_a_total_is_shown_without_a_gauge(daemon: Daemon) -> None:
     ran = asked(daemon, "submit", "Run", "job=it", "--", "sh", "-c", "head -c 5000000 /dev/zero; exec sleep 60")
     assert ran.returncode == 0
-    until(lambda: json.loads(asked(daemon, "show", "--json", "it").stdout)["status"].get("current"))
+    until(lambda: daemon.call("Get", job="it")["job"]["status"].get("current"))
     asked(daemon, "pause", "it")
     [row] = [row for row in asked(daemon, "show", "it").stdout.splitlines() if row.startswith("progress:")]
     assert "paused" in row
