@@ -217,14 +217,13 @@ class Conversation:
 
     def _event(self, message: bytes, asked: Asked) -> Event:
         reply = parse_reply(message)
-        if not reply.continues:
-            self._asked = None
+        if reply.continues:
+            if not asked.more:
+                raise ProtocolError("a reply that says that it continues, to a call that asked for one reply")
+            status = decode_reply(reply, Continued).status
+            return Part(decode_reply(reply, dict)) if status is None else status_of(status)
+        self._asked = None
         if reply.error is not None:
             return Failure(error_from(reply.error, reply.parameters))
-        if not reply.continues:
-            parameters = decode_reply(reply, dict)
-            return Result(parameters.get("result", parameters))
-        if not asked.more:
-            raise ProtocolError("a reply that says that it continues, to a call that asked for one reply")
-        status = decode_reply(reply, Continued).status
-        return Part(decode_reply(reply, dict)) if status is None else status_of(status)
+        parameters = decode_reply(reply, dict)
+        return Result(parameters.get("result", parameters))
