@@ -18,8 +18,8 @@ CALLS = {
     "fallocate": "int fallocate{}(int a, int b, off_t c, off_t d) {{ return slow(), syscall(SYS_fallocate, a, b, c, d); }}",
     "lseek": "off_t lseek{}(int a, off_t b, int c) {{ return slow(), syscall(SYS_lseek, a, b, c); }}",
     "open": "int open{}(const char *a, int b, int c) {{ return slow(), syscall(SYS_openat, -100, a, b, c); }}",
-    "pread": "ssize_t pread{}(int a, void *b, size_t c, off_t d) {{ return slow(), syscall(SYS_pread64, a, b, c, d); }}",
-    "pwrite": "ssize_t pwrite{}(int a, const void *b, size_t c, off_t d) {{ return slow(), syscall(SYS_pwrite64, a, b, c, d); }}",
+    "pread": "ssize_t pread{}(int a, void *b, size_t c, off_t d) {{ return c < LEAST ? (void)0 : slow(), syscall(SYS_pread64, a, b, c, d); }}",
+    "pwrite": "ssize_t pwrite{}(int a, const void *b, size_t c, off_t d) {{ return c < LEAST ? (void)0 : slow(), syscall(SYS_pwrite64, a, b, c, d); }}",
 }
 BEGIN = """
 #include <errno.h>
@@ -33,10 +33,14 @@ static void slow(void) { if (!strcmp(program_invocation_short_name, PROGRAM)) us
 """
 
 
-def slowed(folder: Path, program: str, call: str, microseconds: int) -> str:
-    """The words before a command that make each such call of this program take so much longer. It takes gcc."""
+def slowed(folder: Path, program: str, call: str, microseconds: int, *, least: int = 0) -> str:
+    """The words before a command that make each such call of this program take so much longer. It takes gcc.
+
+    `least`: calls of ``pread`` and ``pwrite`` for fewer bytes are as fast as ever.
+    """
     code = BEGIN + "\n".join(CALLS[call].format(wide) for wide in ("", "64"))
     library = folder / "slow.so"
-    words = ["gcc", "-shared", "-fPIC", "-w", f'-DPROGRAM="{program}"', f"-DMICROSECONDS={microseconds}", "-xc", "-"]
+    values = [f'-DPROGRAM="{program}"', f"-DMICROSECONDS={microseconds}", f"-DLEAST={least}"]
+    words = ["gcc", "-shared", "-fPIC", "-w", *values, "-xc", "-"]
     subprocess.run([*words, "-o", library], input=code, text=True, check=True, timeout=PATIENCE)
     return f"LD_PRELOAD={shlex.quote(str(library))}"

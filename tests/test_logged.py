@@ -54,6 +54,16 @@ def says(worker: Child, text: str) -> None:
     worker.does(f"os.write(2, {text.encode()!r})")
 
 
+def test_what_stood_there_before_is_remembered_if_somebody_wants_it(worker: tuple[Child, Target]) -> None:
+    started, target = worker
+    listener, remembered = Listener(), list[bytes]()
+    probe = Logged(target, listener, (1, 2), remember=remembered.append)
+    assert probe.sample() == Sample(0)
+    says(started, "one\n")
+    assert probe.sample() == Sample(1)
+    assert (remembered, listener.told) == ([b"old"], [(2, b"one")])
+
+
 def test_what_is_written_from_the_first_look_on_is_told_record_by_record(worker: tuple[Child, Target]) -> None:
     started, target = worker
     listener = Listener()

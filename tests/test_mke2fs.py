@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from slowed import slowed
-from tool_runs import PLACES, gets, told
+from tool_runs import PLACES, gets, told, told_of_a_running_one
 
 from pollprog.launch import Command
 from pollprog.probes.mke2fs import PHASES, TOOL
@@ -57,14 +57,14 @@ def test_what_it_prints_and_how_it_ends_is_as_without_us(place: str, *, terminal
 
 
 @pytest.mark.tool("mke2fs", "gcc")
-def test_progress_comes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["heard", "in a log", "attached"])
+def test_progress_comes(way: str, tmp_path: Path) -> None:
     (tmp_path / "image").touch()
-    lines = told(
-        f"{MAKE.replace('discard', 'nodiscard')} image 8G",
-        tmp_path,
-        "mke2fs",
-        under=slowed(tmp_path, "mke2fs", "fallocate", 60_000),
-    )
+    command, under = f"{MAKE.replace('discard', 'nodiscard')} image 8G", slowed(tmp_path, "mke2fs", "fallocate", 60_000)
+    if way == "attached":
+        lines = told_of_a_running_one(f"env {under} {command} >log", tmp_path, "mke2fs")
+    else:
+        lines = told(command + " >log" * (way == "in a log"), tmp_path, "mke2fs", under=under)
     assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert {line["phase"] for line in lines[:-1]} <= set(PHASES)
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))

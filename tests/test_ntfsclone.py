@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from slowed import slowed
 from terminals import PATIENCE
-from tool_runs import PLACES, gets, told
+from tool_runs import PLACES, gets, told, told_of_a_running_one
 
 from pollprog.launch import Command
 from pollprog.probes.ntfsclone import COPY, SCAN, TOOL, image_to_output
@@ -45,7 +45,7 @@ def test_what_it_never_prints_is_not_believed(data: bytes) -> None:
     [("-s -o - a", True), ("-so- a", True), ("-s --output=- a", True), ("-o copy a", False), ("-r -O a b", False)],
 )
 def test_where_the_image_goes_is_known(words: str, expected: bool) -> None:  # a table
-    assert image_to_output(Command(["ntfsclone", *words.split()])) is expected
+    assert image_to_output(["ntfsclone", *words.split()]) is expected
 
 
 def test_one_that_is_quiet_is_not_heard() -> None:
@@ -83,4 +83,17 @@ def test_what_it_prints_and_how_it_ends_is_as_without_us(place: str, *, terminal
 def test_progress_comes(words: str, volume: Path) -> None:
     lines = told(f"ntfsclone {words}", volume, "ntfsclone", under=slowed(volume, "ntfsclone", "lseek", 5_000))
     assert len({line["fraction"] for line in lines[:-1]}) >= 2
+    assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
+
+
+@pytest.mark.tool("ntfsclone", "mkntfs", "gcc")
+@pytest.mark.parametrize("attached", [False, True])
+def test_what_it_prints_into_a_log_is_told_though_its_phase_stood_there_before(volume: Path, *, attached: bool) -> None:
+    command, under = "ntfsclone -s -O image volume >log", slowed(volume, "ntfsclone", "lseek", 5_000)
+    if attached:
+        lines = told_of_a_running_one(f"env {under} {command}", volume, "ntfsclone")
+    else:
+        lines = told(command, volume, "ntfsclone", under=under)
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
+    assert {line["phase"] for line in lines[:-1]} == {COPY}
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))

@@ -149,6 +149,17 @@ def test_a_pattern_that_may_take_for_ever_is_refused(pattern: bytes) -> None:
         pass
 
 
+def test_of_what_is_remembered_only_the_phase_counts() -> None:
+    with records(Rule(rb"(?P<phase>[A-Z]): (?P<current>\d+)/9"), Rule(rb"(?P<current>\d+)/9")) as probe:
+        for record in (b"A: 7/9", b"B: 8/9", b"nothing"):
+            probe.remember(record)
+        assert probe.sample() is None
+        probe.feed(1, b"2/9")
+        sample = probe.sample()
+        assert sample is not None
+        assert (sample.current, sample.phase) == (2, "B")
+
+
 @pytest.mark.parametrize(
     "pattern", [rb"(?:a++)+", rb"(?>a+)+", rb"(?:a{1,3})+", rb".*a.*", rb"\d+ \d+ \d+ \d+", rb"(?:ab)*(?=c+)"]
 )

@@ -12,7 +12,7 @@ import pytest
 from children import child, target_for
 from slowed import slowed
 from terminals import ENVIRONMENT, PATIENCE
-from tool_runs import PLACES, gets, told
+from tool_runs import PLACES, gets, told, told_of_a_running_one
 
 from pollprog.launch import Command
 from pollprog.probes.resize2fs import TOOL, Bar
@@ -95,9 +95,38 @@ def test_what_it_prints_and_how_it_ends_is_as_without_us(place: str, *, terminal
 
 
 @pytest.mark.tool("resize2fs", "mke2fs", "gcc")
-def test_progress_comes(folder: Path) -> None:
+@pytest.mark.parametrize("way", ["heard", "in a log", "attached"])
+def test_progress_comes(way: str, folder: Path) -> None:
     shutil.copy(folder / "whole", folder / "image")
-    lines = told(SHRINK, folder, "resize2fs", under=slowed(folder, "resize2fs", "pread", 20_000))
-    assert len(lines) > 2
+    under = slowed(folder, "resize2fs", "pread", 200_000, least=65_536)  # so are read the blocks that it moves
+    if way == "attached":
+        lines = told_of_a_running_one(f"env {under} {SHRINK} >log", folder, "resize2fs")
+    else:
+        lines = told(SHRINK + " >log" * (way == "in a log"), folder, "resize2fs", under=under)
+    moving = [line["fraction"] for line in lines[:-1] if line["phase"] == "Relocating blocks"]
+    assert len(set(moving)) >= 2
     assert {line["phase"] for line in lines[:-1]} <= set(PASSES)
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
+
+
+def test_what_a_log_holds_of_an_earlier_run_is_not_told(tmp_path: Path) -> None:
+    def bar(places: int) -> bytes:
+        return b"Begin pass 2 (max = 9)\nRelocating blocks             " + b"-" * 40 + b"\b" * 40 + b"X" * places
+
+    log = tmp_path / "log"
+    log.write_bytes(bar(30))
+    told_of = []
+    with (
+        log.open("ab", buffering=0) as output,
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=output) as cat,
+        target_for(cat.pid) as target,
+    ):
+        probe = Resize2fsProbe(target)
+        for piece in (b"", b"\nResizing the filesystem\n", bar(0), b"XXXX", b"X" * 36 + b"\n"):
+            output.write(piece)
+            sample = probe.sample()
+            told_of.append(sample and (sample.current, sample.phase))
+        cat.kill()
+    moving = [(50_000 + places * 17_500, "Relocating blocks") for places in (0, 4)]
+    assert told_of[:4] == [None, None, *moving]
+    assert told_of[4] is not None

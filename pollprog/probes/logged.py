@@ -1,7 +1,8 @@
 """A building block for tools: what a program prints into a file, read there as it grows.
 
 Of a stream that the user sent into a regular file nothing has to be claimed: whoever may read the file can follow it, of a program that
-is attached to, too. Only what is printed from the first look on counts: what stood there before may be of another run. A stream that is
+is attached to, too. Only what is printed from the first look on counts: what stood there before may be of another run, and tells no
+more than which phase the next count is of (`remember`). A stream that is
 claimed is heard in its own way, and not read here; nor is the other one of a job's command, where both go to one file.
 """
 
@@ -33,11 +34,18 @@ class Logged:
     """The probe `probe`, which is also told what is printed into files.
 
     `streams`: those of the program that are followed if they go into a file. `named`: whether a file of this path that it
-    writes to is its log, which is told as its standard error, and from its beginning if the program began it.
+    writes to is its log, which is told as its standard error, and from its beginning if the program began it. `remember`: is given
+    the records that stood there before the first look, where a program says its phase once, and then counts.
     """
 
     def __init__(
-        self, target: Target, probe: Hearing, streams: Collection[int], *, named: Callable[[str], bool] | None = None
+        self,
+        target: Target,
+        probe: Hearing,
+        streams: Collection[int],
+        *,
+        named: Callable[[str], bool] | None = None,
+        remember: Callable[[bytes], None] | None = None,
     ) -> None:
         self._process = target.process
         self._probe = probe
@@ -45,6 +53,7 @@ class Logged:
         self._heard = {identity(os.fstat(end)) for end in target.ends.values()}
         """Where what is claimed goes: of a job, that is a file to which its other stream goes, too."""
         self._named = named
+        self._remember = remember
         self._followed: dict[tuple[int, int], Followed] = {}
 
     def feed(self, stream: int, record: bytes) -> None:
@@ -57,7 +66,10 @@ class Logged:
             followed = self._followed.get(file.key)
             if followed is None:
                 own = file.fd > 2 and not file.flags & os.O_APPEND
-                followed = self._followed[file.key] = Followed(0 if own else file.size)
+                followed = self._followed[file.key] = Followed(0 if own or self._remember else file.size)
+                if self._remember is not None and not own:
+                    for record in followed.records(self._process, file):
+                        self._remember(record)
             for record in followed.records(self._process, file):
                 self._probe.feed(stream, record)
         return self._probe.sample()

@@ -1,6 +1,6 @@
 """``mke2fs``: the counts that it prints of its groups, phase by phase, under one fraction with weights.
 
-It is heard on standard output, in a terminal too, unless ``-q`` was given; in a log (``> log``) it is read from the next phase on. Nothing is
+It is heard on standard output, in a terminal too, unless ``-q`` was given; in a log (``> log``) it is read. Nothing is
 added. The journal has no count, and where the kernel clears the inode tables by itself later (``lazy_itable_init``), that is not seen.
 """
 
@@ -30,7 +30,7 @@ class Mke2fs(Program):
     name = "mke2fs"
     programs = frozenset({"mkfs.ext2", "mkfs.ext3", "mkfs.ext4"})
     launched = "by the counts of groups that it prints, phase by phase; with `-q` by evidence"
-    attached = "by the same from the next phase on, where they go to a file (`> log`); else by evidence"
+    attached = "by the same, where they go to a file (`> log`); else by evidence: what it has written, without a total"
     totals = "its groups; the phases have weights"
     wrong = "In English only. The journal has no count; with `-c` it is `badblocks` that is told."
 
@@ -46,7 +46,7 @@ class Mke2fs(Program):
         counts = rb" *(?P<current>[0-9]+)/(?P<total>[0-9]+)"
         named = rb"(?P<phase>" + "|".join(PHASES).encode() + rb"):" + counts
         records = Records(target, [Rule(named), Rule(counts)], source="mke2fs", streams=(1,), weights=PHASES)
-        return Logged(target, records, (1,))
+        return Logged(target, records, (1,), remember=records.remember)
 
 
 TOOL = Mke2fs()

@@ -1,7 +1,7 @@
 """``ntfsclone``: the percentage that it prints, first of the scan, then of what it saves, clones or restores, with weights.
 
 It is heard on standard output, in a terminal too, or on standard error where the image itself goes to standard output; in a log (``> log``) it is
-read from the first look on. Nothing is added. The percentage is of the clusters in use.
+read. Nothing is added. The percentage is of the clusters in use.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pollprog.probes.program import Program, has_option, listening
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pollprog.launch import Command
     from pollprog.probes import Probe, Target
 
@@ -31,7 +33,7 @@ class Ntfsclone(Program):
 
     name = "ntfsclone"
     launched = "by the percentage that it prints, of the scan and then of the copy; with `-q` by evidence"
-    attached = "by the same, where it goes to a file (`> log`); else by evidence"
+    attached = "by the same, where it goes to a file (`> log`); else by evidence: the position in the volume"
     totals = "the clusters in use; the two phases have weights"
     wrong = "What it syncs at the end has no percentage."
 
@@ -39,7 +41,7 @@ class Ntfsclone(Program):
         """The same command; what it prints is heard, but never the image itself."""
         if has_option(command.argv, "q", ("--quiet",)):
             return command
-        return listening(command, 2 if image_to_output(command) else 1)
+        return listening(command, 2 if image_to_output(command.argv) else 1)
 
     def probe(self, target: Target) -> Probe:
         """By its percentages, and the line before them."""
@@ -50,13 +52,14 @@ class Ntfsclone(Program):
             Rule(rb"(?P<phase>" + "|".join(WORDS).encode() + rb") \.\.\."),
             Rule(rb" *(?P<percent>[0-9]{1,3}\.[0-9]{2}) percent completed"),
         ]
-        records = Records(target, rules, source="ntfsclone", streams=(1, 2), weights={SCAN: 3, COPY: 97}, names=WORDS)
-        return Logged(target, records, (1, 2))
+        streams = (2,) if image_to_output(target.process.argv()) else (1, 2)
+        records = Records(target, rules, source="ntfsclone", streams=streams, weights={SCAN: 3, COPY: 97}, names=WORDS)
+        return Logged(target, records, streams, remember=records.remember)
 
 
-def image_to_output(command: Command) -> bool:
+def image_to_output(argv: Sequence[str]) -> bool:
     """Whether the image may go to standard output: ``-o -``, in any way that this can be said."""
-    words = command.argv[1:]
+    words = argv[1:]
     return any(word == "-" and before.startswith("-") for before, word in pairwise(words)) or any(
         word.startswith("-") and word.endswith(("o-", "O-", "=-")) for word in words
     )

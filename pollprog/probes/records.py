@@ -98,6 +98,17 @@ class Records:
         if stream not in self._streams:
             return
         self._said += len(record)
+        matched = self._match(record)
+        if matched is not None:
+            self._take(*matched)
+
+    def remember(self, record: bytes) -> None:
+        """One that was printed before anybody listened, perhaps in another run: only the phase counts, for what comes behind it."""
+        matched = self._match(record)
+        if matched is not None:
+            self._phase = self._phase_of(*matched)
+
+    def _match(self, record: bytes) -> tuple[Rule, dict[str, bytes | None]] | None:
         text = record[:LONGEST]
         if CONTROL.search(text):
             text = ESCAPES.sub(b"", text)
@@ -105,12 +116,15 @@ class Records:
         for rule, pattern in self._rules:
             found = pattern.fullmatch(text)
             if found is not None:
-                self._take(rule, found.groupdict())
-                return
+                return rule, found.groupdict()
+        return None
+
+    def _phase_of(self, rule: Rule, found: dict[str, bytes | None]) -> str:
+        phase = rule.phase or (found.get("phase") or b"").decode("utf-8", "replace")
+        return self._names.get(phase, phase) or self._phase
 
     def _take(self, rule: Rule, found: dict[str, bytes | None]) -> None:
-        phase = rule.phase or (found.get("phase") or b"").decode("utf-8", "replace")
-        phase = self._names.get(phase, phase) or self._phase
+        phase = self._phase_of(rule, found)
         begins = phase != self._phase
         counted = counts(rule, found)
         if counted is None:

@@ -1,6 +1,6 @@
 """``resize2fs -p``: the bar that it prints of each pass, under one fraction with weights.
 
-It is heard on standard output, in a terminal too, if ``-p`` was given; a bar has 40 places. Nothing is added: without ``-p``, and for what only
+It is heard on standard output, in a terminal too, if ``-p`` was given, or read in a log (``> log``); a bar has 40 places. Nothing is added: without ``-p``, and for what only
 grows, which has no bar, evidence speaks. Which passes there will be, nobody knows.
 """
 
@@ -22,7 +22,7 @@ class Resize2fs(Program):
 
     name = "resize2fs"
     launched = "with `-p` by the bar that it prints of each pass; else by evidence"
-    attached = "by evidence"
+    attached = "with `-p` by the same, where it goes to a file (`> log`); else by evidence: what it has written, without a total"
     totals = "the 40 places of its bar; the passes have weights"
     wrong = "In English only. What grows has no bar. Which passes there will be, nobody knows."
 

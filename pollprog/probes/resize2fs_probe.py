@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,9 @@ class Resize2fsProbe:
     def __init__(self, target: Target) -> None:
         bar = target.claims.get(1)
         self._bar = bar if isinstance(bar, Bar) else None
+        self._process = target.process
+        self._stood: int | None = None
+        """Bytes that were in the log before the first look, perhaps of another run."""
         self._activity = Activity(target.tree)
         self._steps = Steps(PASSES)
 
@@ -41,13 +45,28 @@ class Resize2fsProbe:
 
     def sample(self) -> Sample | None:
         """How many places of the bar are full; before the first one, and where it is not heard, None."""
-        found = None if self._bar is None else LINE.fullmatch(self._bar.line)
+        found = LINE.fullmatch(self._logged() if self._bar is None else self._bar.line)
         step = self._steps.plan.get(found[1].decode()) if found else self._steps.step
         if step is None:
             return None
         self._steps.step = step
         told = self._steps.of(Sample(len(found[2]) if found else 0, 40), step)
         return replace(told, source="resize2fs", activity=self._activity.look())
+
+    def _logged(self) -> bytes:
+        """The line that is being printed into a file; nothing where that goes elsewhere."""
+        info, file = self._process.stream(1), self._process.file(1)
+        if info is None or file is None or not stat.S_ISREG(info.st_mode) or not file.writes:
+            return b""
+        if self._stood is None:
+            self._stood = file.size
+        if file.size <= self._stood:
+            return b""
+        start = max(0, file.size - Bar.LONGEST)
+        try:
+            return self._process.read(file, start, file.size - start).rpartition(b"\n")[2]
+        except OSError:
+            return b""
 
     def close(self) -> None:
         """Nothing is held."""
