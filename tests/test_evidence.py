@@ -725,9 +725,11 @@ def disorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.tool("sort")
-@pytest.mark.parametrize("how", ["$run -- sort -S 2M -o out in", "$run -- sort -S 2M <in >out"])
+@pytest.mark.parametrize("how", ["sort -S 2M -o out in", "sort -S 2M <in >out"])
 def test_a_real_sort_is_told_by_its_reading_and_then_finishes(disorder: Path, how: str) -> None:
-    told = lines_of(disorder, f"export TMPDIR={disorder}/temporary LC_ALL=C; {how} 3>lines 2>/dev/null")
+    told = lines_of(
+        disorder, f"export TMPDIR={disorder}/temporary LC_ALL=C; $run --probe evidence -- {how} 3>lines 2>/dev/null"
+    )
     assert {line["total"] for line in told} == {(disorder / "in").stat().st_size}
     assert {line["source"] for line in told[:-1]} <= {"evidence:input-position"}
 

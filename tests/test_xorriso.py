@@ -51,7 +51,7 @@ def test_one_that_is_quiet_is_not_heard() -> None:
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Something to put into an image, a little of it and more."""
     folder = tmp_path_factory.mktemp("tree")
-    for name, size in (("little", 1 << 16), ("tree", 4 << 20)):
+    for name, size in (("little", 1 << 16), ("tree", 6 << 20)):
         (folder / name).mkdir()
         for number in range(4):
             (folder / name / str(number)).write_bytes(os.urandom(size))
