@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 from terminals import PATIENCE
-from tool_runs import PLACES, gets, told
+from tool_runs import PLACES, gets, told, told_of_a_running_one
 
 from pollprog.launch import Command
 from pollprog.probes.dpkg import TOOL
+from pollprog.probes.dpkg_log import record_of
 from pollprog.probes.testing import Recording, play
 
 RECORDINGS = Path(__file__).parent / "data" / "recordings"
+DATE = "2026-01-02 03:04:05"
 CONTROL = """Package: {name}
 Version: 1
 Architecture: all
@@ -46,6 +48,24 @@ def test_more_packages_than_files_raise_the_total() -> None:
 def test_what_dpkg_never_writes_is_not_believed() -> None:
     data = b"status: a: installed\nBearbeiten: install: a\nprocessing: bake: a\nprocessing: install: \xe4\n\xff\x00\n"
     assert play(TOOL, Recording(["dpkg", "-i", "a.deb"], {3: data})) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "record"),
+    [
+        (b"install a:all <none> 1", b"processing: install: a:all"),
+        (b"configure libc6:amd64 2.36-9 <none>", b"processing: configure: libc6:amd64"),
+        (b"status half-installed a:all 1", b"status: a:all: half-installed"),
+        (b"status a:all", b""),
+        (b"startup archives unpack", b"processing: startup: archives"),
+        (b"conffile /etc/a keep", b""),
+        (b"\xff\x00", b""),
+        (b"", b""),
+    ],
+)
+def test_a_line_of_its_log_is_a_record_of_its_descriptor(line: bytes, record: bytes) -> None:
+    assert record_of(DATE.encode() + b" " + line) == record
+    assert record_of(line) == b""
 
 
 @pytest.mark.tool("dpkg")
@@ -121,3 +141,14 @@ def test_a_slow_one_is_told(dpkg: str, folder: Path) -> None:
     assert len(lines) >= 2
     assert (lines[-2]["current"], lines[-2]["total"]) == (5, 6)
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
+
+
+@pytest.mark.tool("dpkg", "dpkg-deb")
+def test_one_that_runs_already_is_told_by_its_part_of_its_log(dpkg: str, folder: Path) -> None:
+    packed(folder, "lasting", script="#!/bin/sh\nsleep 2\n")
+    subprocess.run(["sh", "fresh"], cwd=folder, check=True, timeout=PATIENCE)
+    (folder / "log").write_text(f"{DATE} startup archives unpack\n{DATE} install other:all <none> 1\n")
+    lines = told_of_a_running_one(f"{dpkg} --force-script-chrootless -i first.deb lasting.deb", folder, "dpkg")
+    assert len(lines) >= 2
+    assert (lines[-2]["current"], lines[-2]["total"]) == (5, 6)
+    assert all(old["current"] <= new["current"] for old, new in pairwise(lines[:-1]))

@@ -66,6 +66,7 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
         before="rm -rf out; git init -q out",
         blurred=r".*\r|Receiving.*|Resolving.*|remote.*",
     )
+    scratch.text("text", 96)
     scratch.sh(f"git init -q texts; cd texts; split -a 3 -b 32k ../text; git add .; {COMMIT}")
     yield Tool("git", "git -C texts repack -a -d -f", "phases", terminal=True)
     yield Tool(

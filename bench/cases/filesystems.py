@@ -50,3 +50,13 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
         "phases",
         before=f"rm -f image; truncate -s 3G image; {MAKE} -b 1024 -d tree image; debugfs -w -R 'rm 0' image; e2fsck -fy image; true",
     )
+    yield Tool("shred", "shred -n 2 image", "disk", before=IMAGE)
+    secret = "--key-file key --pbkdf pbkdf2 --pbkdf-force-iterations 1000"
+    scratch.sh(f"head -c 32 /dev/urandom > key; truncate -s 528M luks; cryptsetup -q luksFormat {secret} luks")
+    yield Tool(
+        "cryptsetup",
+        f"cryptsetup reencrypt --force-offline-reencrypt {secret} --hotzone-size 2M image",
+        "disk",
+        before="rm -f image; cp luks image",
+        blurred=r"(?s).*",
+    )

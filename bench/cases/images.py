@@ -17,6 +17,7 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
     scratch.tree("tree", 2048)
     scratch.text("text", 96)
     yield Tool("qemu-img", "qemu-img convert -c -O qcow2 text out", "steady", "out")
+    yield from of_qemu(scratch)
     yield Tool(
         "genisoimage",
         "genisoimage -R -o out tree",
@@ -38,6 +39,11 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
         "out",
         terminal=True,
     )
+    scratch.sh("mksquashfs $(yes text | head -n 20) packed -no-hardlinks -Xcompression-level 1")
+    yield Tool(
+        "squashfs", "unsquashfs -processors 1 -d out packed", "disk", "out/text_1", "rm -rf out; sync", terminal=True
+    )
+    scratch.sh("rm -rf out")
     yield Tool(
         "partclone",
         "partclone.dd -f 1 -L log -s image -o out",
@@ -54,3 +60,16 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
         "rm -f out; test -e ntfs || { truncate -s 8G ntfs; mkntfs -Q -F -s 512 -p 0 -H 0 -S 0 ntfs; cat random random > data; "
         "ntfscp -f -q ntfs data data; rm data; }",
     )
+
+
+def of_qemu(scratch: Scratch) -> Iterator[Tool]:
+    """Between disks of 1.5 GiB, of which one is full and one is empty."""
+    scratch.sh("cat tree/0 tree/1 tree/2 > raw; qemu-img convert -O qcow2 raw full")
+    yield Tool("qemu-img", "qemu-img convert -O raw full out", "disk", "out", "rm -f out")
+    scratch.sh("rm out; qemu-img create -f qcow2 empty $(stat -c %s raw)")
+    overlay = "qemu-img create -f qcow2 -b full -F qcow2 top"
+    yield Tool("qemu-img", "qemu-img rebase -b empty -F qcow2 top", "disk", "top", f"rm -f top; {overlay}")
+    commit = "rm -f base; cp empty base; qemu-img rebase -u -b base -F qcow2 top"
+    scratch.sh("rm full raw")
+    yield Tool("qemu-img", "qemu-img commit -d top", "disk", before=commit)
+    scratch.sh("rm -f top base empty")

@@ -1,6 +1,7 @@
 """``dpkg``: the packages that it unpacks, configures or removes, by what it writes to a status descriptor (``--status-fd``).
 
-The descriptor is added by ``run``, in a terminal too, unless the command or dpkg's configuration has one. Each package counts for three steps,
+The descriptor is added by ``run``, in a terminal too, unless the command or dpkg's configuration has one. Without, the same is read in
+dpkg's log, from the beginning of its work on, so that one that already runs is told as well. Each package counts for three steps,
 unpacking, unpacked, installed. How many there are, dpkg does not say; for ``-i`` the files that are named are counted. Triggers at
 the end, as that of man-db, take long and say nothing: then all is done, and it is "finishing".
 """
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from pollprog.launch import Command
     from pollprog.probes import Target
+    from pollprog.probes.dpkg_log import DpkgLog
     from pollprog.probes.dpkg_probe import DpkgProbe
 
 __all__ = ["TOOL", "named_files"]
@@ -29,7 +31,7 @@ class Dpkg(Program):
 
     name = "dpkg"
     launched = "by what it writes to a status descriptor (`--status-fd`): each package counts for three steps"
-    attached = "by evidence: the files that it reads and writes"
+    attached = "by its log, where the same stands; without one by evidence: the files that it reads and writes"
     totals = "the package files that its words name (`-i`); else none"
     wrong = "Triggers at the end take long and say nothing: then it is finishing. A large package counts as much as a small one."
 
@@ -41,11 +43,14 @@ class Dpkg(Program):
             return command
         return command.with_status(lambda argv, number: (argv[0], "--status-fd", str(number), *argv[1:]))
 
-    def probe(self, target: Target) -> DpkgProbe:
-        """How to measure it."""
+    def probe(self, target: Target) -> DpkgProbe | DpkgLog:
+        """By what it writes to the descriptor, or into its log."""
+        from pollprog.probes.dpkg_log import DpkgLog
         from pollprog.probes.dpkg_probe import DpkgProbe
 
-        return DpkgProbe(target)
+        probe = DpkgProbe(target)
+        added = target.launched and has_option(target.process.argv(), "", ("--status-fd",))
+        return probe if added else DpkgLog(target, probe)
 
 
 def named_files(argv: Sequence[str]) -> int | None:
