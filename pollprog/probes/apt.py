@@ -41,7 +41,7 @@ class Apt(Program):
     launched = (
         "by what it writes to a status descriptor (`APT::Status-Fd`), downloading and installing under one fraction"
     )
-    attached = "by evidence: the files that it and the programs below it read and write"
+    attached = "by evidence: the files that it and the programs below it read and write; while dpkg works, by dpkg's log, which has no total"
     totals = "apt's own percentages, and half of the whole for each of the two; what only downloads, or only removes, is the whole"
     wrong = (
         "If all is downloaded already, that half is passed at once. Where apt's configuration says anything of a status "
