@@ -51,6 +51,7 @@ OURS = {
     "genisoimage": "genisoimage mkisofs",
     "git": "git",
     "gpg": "gpg gpg2",
+    "head": "head",
     "make": "make gmake cmake",
     "mke2fs": "mke2fs mkfs.ext2 mkfs.ext3 mkfs.ext4",
     "nbdcopy": "nbdcopy",

@@ -73,6 +73,7 @@ def test_the_first_that_recognises_it_is_taken(monkeypatch: pytest.MonkeyPatch) 
 WORDS = {
     "cmake": ("--build", "a"),
     "git": ("clone", "a"),
+    "head": ("-c", "1", "a"),
     "pip": ("install", "a"),
     "pip3": ("install", "a"),
 } | dict.fromkeys(tools.OURS["sums"].split(), ("-c", "a"))
