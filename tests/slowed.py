@@ -20,6 +20,8 @@ CALLS = {
     "open": "int open{}(const char *a, int b, int c) {{ return slow(), syscall(SYS_openat, -100, a, b, c); }}",
     "pread": "ssize_t pread{}(int a, void *b, size_t c, off_t d) {{ return c < LEAST ? (void)0 : slow(), syscall(SYS_pread64, a, b, c, d); }}",
     "pwrite": "ssize_t pwrite{}(int a, const void *b, size_t c, off_t d) {{ return c < LEAST ? (void)0 : slow(), syscall(SYS_pwrite64, a, b, c, d); }}",
+    "recv": "ssize_t recv{}(int a, void *b, size_t c, int d) {{ return slow(), syscall(SYS_recvfrom, a, b, c, d, 0, 0); }}",
+    "send": "ssize_t send{}(int a, const void *b, size_t c, int d) {{ return slow(), syscall(SYS_sendto, a, b, c, d, 0, 0); }}",
 }
 BEGIN = """
 #include <errno.h>

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from postgres import Postgres, postgres
+from slowed import slowed
+from terminals import ENVIRONMENT
 from tool_runs import gets, looked_at, told, told_of_a_running_one
 
 from pollprog.launch import Command
@@ -124,8 +126,32 @@ def test_of_a_dump_it_is_told_how_much_has_come_and_of_its_restoring_how_far_it_
         assert samples[-1].total is None
         size = (tmp_path / script.split()[-1 if "all" in script else -2]).stat().st_size
         assert 0 < samples[-1].current <= size + 8192
+    server.does("DROP DATABASE IF EXISTS other")
     server.does("CREATE DATABASE other")
     samples = [one for one in looked_at(f"pg_restore {who} -d other dump", tmp_path) if one.total]
     size = (tmp_path / "dump").stat().st_size
     assert all(size <= (one.total or 0) <= size + SCRIPT for one in samples)
     assert len({one.current for one in samples}) >= 2
+
+
+@pytest.mark.tool("initdb", "psql", "pg_dump", "pg_restore", "gcc")
+@pytest.mark.parametrize("kind", ["c", "d"])
+def test_those_that_run_already_are_told_too(
+    server: Postgres, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "PGHOST", server.folder)
+    monkeypatch.setitem(ENVIRONMENT, "PGUSER", "postgres")
+    under = slowed(tmp_path, "pg_dump", "recv", 4_000)
+    lines = told_of_a_running_one(f"env {under} pg_dump -F{kind} -f dump postgres", tmp_path, "evidence:output-size")
+    assert len({line["current"] for line in lines[:-1]}) >= 2
+    assert {line["total"] for line in lines} == {None}
+    server.does("DROP DATABASE IF EXISTS other")
+    server.does("CREATE DATABASE other")
+    under = slowed(tmp_path, "pg_restore", "send", 4_000)
+    source = "evidence:input-position" if kind == "c" else "evidence:rchar"
+    lines = told_of_a_running_one(f"env {under} pg_restore -d other dump", tmp_path, source)
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
+    dump = tmp_path / "dump"
+    size = sum(file.stat().st_size for file in ([dump] if kind == "c" else dump.iterdir()))
+    assert all(size <= line["total"] <= size + SCRIPT for line in lines[:-1])
+    assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))

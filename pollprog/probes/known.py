@@ -88,10 +88,10 @@ KNOWN = (
     Row(
         "pg_restore",
         ("pg_restore",),
-        POSITION,
+        f"{POSITION}; of a folder (`-Fd`), bytes read",
         SAME,
-        "the size of the archive; of a folder (`-Fd`) none",
-        "Indexes are built when all is read: then it is finishing. Of `-j` there is what its processes have read.",
+        "the size of the archive; of a folder the sizes of its files",
+        "Indexes are built when all is read: then it is finishing. With `-j` it is what one of its processes has read: too low.",
     ),
     Row(
         "mysqldump",
