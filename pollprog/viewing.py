@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from functools import partial
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -214,10 +215,9 @@ def jobs_table(jobs: Sequence[JobMessage], room: int) -> list[str]:
         grid.add_column(no_wrap=True, overflow="ellipsis", min_width=width, ratio=ratio)
     for row in zip(*columns.values(), strict=True):
         grid.add_row(*map(Text, row))
-    console = Console(width=max(room, sum(widths.values()) + GAP * len(widths)), color_system=None)
-    with console.capture() as capture:
-        console.print(grid)
-    return [line.rstrip() for line in capture.get().rstrip("\n").split("\n")]
+    page = StringIO()  # of its own: a Console without one writes to standard output, even if it is captured
+    Console(file=page, width=max(room, sum(widths.values()) + GAP * len(widths)), color_system=None).print(grid)
+    return [line.rstrip() for line in page.getvalue().rstrip("\n").split("\n")]
 
 
 def columns_of(status: Status | None) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,6 @@ from pollprog.messages import JobMessage, StatusMessage
 from pollprog.viewing import jobs_table
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -29,8 +29,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     daemon.stop()
 
 
-def asked(daemon: Daemon, *words: str) -> subprocess.CompletedProcess[str]:
-    return pollprog(words[0], "--connect", daemon.address, *words[1:])
+def asked(daemon: Daemon, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return pollprog(words[0], "--connect", daemon.address, *words[1:], **options)
 
 
 def submitted(daemon: Daemon, *words: str, name: str = "it") -> str:
@@ -100,6 +100,13 @@ def test_a_job_may_be_named_by_how_its_id_begins(daemon: Daemon) -> None:
 def test_without_jobs_that_is_said_and_standard_output_stays_empty(daemon: Daemon) -> None:
     ran = asked(daemon, "list")
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "pollprog: there are no jobs\n")
+
+
+def test_a_list_that_finds_no_room_is_told_in_one_line(daemon: Daemon) -> None:
+    submitted(daemon, "true")
+    with open("/dev/full", "w") as full:
+        done = asked(daemon, "list", stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert (done.returncode, done.stderr) == (1, "pollprog: cannot write to standard output: No space left on device\n")
 
 
 def test_all_that_is_known_of_a_job_is_shown(daemon: Daemon) -> None:
