@@ -18,7 +18,7 @@ from pollprog.probes.evidence import Evidence, probe
 from pollprog.probes.seen import named
 from pollprog.process import Io, OpenFile, Process, ProcessTree, Stat
 from pollprog.status import Bound
-from tests.children import child, target_for
+from tests.children import child, target_for, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -213,6 +213,8 @@ def test_what_was_read_ahead_by_threads_stays_an_upper_bound_once_they_have_ende
         assert sample.bound is Bound.UPPER
         sample = steps(obedient, evidence, "stop.set(); thread.join()", f"os.read(f, {2 * MIB})")
         assert (sample.current, sample.bound) == (4 * MIB, Bound.UPPER)
+        sample = steps(obedient, evidence, f"os.read(f, {4 * MIB}); os.close(f)")
+        assert (sample.current, sample.total, sample.bound) == (8 * MIB, 8 * MIB, Bound.UPPER)
 
 
 @pytest.mark.parametrize(
@@ -347,6 +349,18 @@ def test_a_pipe_among_what_is_named_has_no_total(folder: Path, command: str, tot
         running.stdout.close()
         running.wait()
     assert set(seen[10:]) == {total}
+
+
+def test_another_pass_over_an_input_of_a_script_that_is_named_too_has_no_total(folder: Path) -> None:
+    script, name = folder / "script", str(folder / "a")
+    script.write_text("pass")
+    with child(str(script), name) as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        whole = f"f = os.open({name!r}, 0); os.read(f, {8 * MIB}); os.close(f)"
+        sample = steps(obedient, evidence, f"f = os.open({name!r}, 0); os.read(f, {6 * MIB})")
+        assert sample.total == 8 * MIB + 4
+        sample = steps(obedient, evidence, f"os.close(f); {whole}; f = os.open({name!r}, 0); os.read(f, {MIB})")
+        assert (sample.total, sample.source) == (None, "evidence:rchar")
 
 
 def test_another_pass_over_an_input_that_is_named_once_has_no_total(folder: Path) -> None:
@@ -679,6 +693,47 @@ def test_a_shell_that_has_opened_the_file_for_its_command_is_no_part_of_the_work
         shell.stdin.close()
     assert [(sample.current, sample.total) for sample in told if sample] == [(n * MIB, 8 * MIB) for n in range(1, 6)]
     assert {sample.phase for sample in told if sample} <= {"", Path(sys.executable).name[:15]}
+
+
+def test_what_one_command_has_written_is_read_by_the_next_at_once(folder: Path) -> None:
+    made = str(folder / "made")
+    code = f"import os, sys\nf = os.open(sys.argv[1], 0)\nfor line in sys.stdin: print(len(os.read(f, {2 * MIB})), flush=True)"
+    with child() as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        sample = steps(
+            obedient, evidence, f"g = os.open({made!r}, os.O_WRONLY | os.O_CREAT)", f"os.write(g, bytes({8 * MIB}))"
+        )
+        assert (sample.total, sample.source) == (None, "evidence:output-size")
+        start = (
+            f"os.close(g); p = subprocess.Popen([sys.executable, '-I', '-S', '-c', {code!r}, {made!r}], "
+            "stdin=subprocess.PIPE, stdout=subprocess.PIPE)"
+        )
+        reading = "p.stdin.write(b'x' + bytes([10])), p.stdin.flush(), p.stdout.readline()"
+        sample = steps(obedient, evidence, f"{start}; {reading}", reading)
+        assert (sample.current, sample.total, sample.source) == (4 * MIB, 8 * MIB, "evidence:input-position")
+        obedient.does("p.communicate()")
+
+
+def test_a_shell_that_opens_the_inputs_of_its_commands_is_not_who_reads_them(folder: Path) -> None:
+    reads = f"import os, sys\nos.read(0, {2 * MIB})\nopen(sys.argv[1] + '.there', 'w')\nopen(sys.argv[1]).read()"
+    for name in ("one", "two"):
+        os.mkfifo(folder / name)
+    line = '"$0" -I -S -c "$1" one <a; "$0" -I -S -c "$1" two <b; exit 0'
+    told = []
+    with (
+        subprocess.Popen(["sh", "-c", line, sys.executable, reads], cwd=folder) as shell,
+        target_for(shell.pid) as target,
+    ):
+        evidence = Evidence(target.tree)
+        for name in ("one", "two"):
+            wait_until((folder / f"{name}.there").exists)
+            evidence.sample()
+            told.append(evidence.sample())
+            (folder / name).write_text("go on")
+    assert shell.returncode == 0
+    for sample in told:
+        assert sample is not None
+        assert (sample.current, sample.total, sample.source) == (2 * MIB, 8 * MIB, "evidence:input-position")
 
 
 def test_what_is_put_by_and_read_again_is_neither_input_nor_exact_output(folder: Path) -> None:

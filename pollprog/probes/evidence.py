@@ -37,7 +37,7 @@ from pollprog.probes.treesize import survey_tree
 from pollprog.status import Bound, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pollprog.inherited import Before
     from pollprog.probes import Target
@@ -190,7 +190,11 @@ class Evidence:
         chosen = self._chosen
         if chosen is not None and not any(reader is chosen for reader in present.values()):
             chosen = self._chosen = None
-        moving = [reader for reader in present.values() if reader.moved_at == now and credible(reader)]
+        moving = [
+            reader
+            for reader in present.values()
+            if reader.moved_at == now and credible(reader) and not hands_on(reader, present.values())
+        ]
         best = max(moving, key=lambda reader: (weight(reader), reader.rchar), default=None)
         if chosen is not None and chosen in moving:
             self._beside = self._beside or any(not same_input(reader, chosen) for reader in moving)
@@ -199,8 +203,9 @@ class Evidence:
                 self._chosen = None
             return
         settling = now - self._chosen_at < SETTLING and self._phases <= 1
-        if chosen is None or now - chosen.moved_at > IDLE or (settling and weight(best) > weight(chosen)):
-            if chosen is None or not (settling or goes_on(chosen, best)):
+        handed = chosen is not None and hands_on(chosen, [best])
+        if chosen is None or handed or now - chosen.moved_at > IDLE or (settling and weight(best) > weight(chosen)):
+            if chosen is None or not (settling or handed or goes_on(chosen, best)):
                 self._begin_phase(best)
             self._chosen, self._chosen_at = best, now
             self._beside = any(not same_input(reader, best) for reader in moving)
@@ -223,13 +228,15 @@ class Evidence:
                 self._turned = reader
                 self._begin_phase(reader)
             return Sample(reader.rchar, source="rchar", bound=Bound.ESTIMATE)
+        if reader.repeats:
+            return Sample(reader.rchar, source="rchar", bound=Bound.ESTIMATE)
         if reader.several:
             return Sample(
                 reader.rchar + reader.in_flight(self._files), reader.total(), source="rchar", bound=Bound.ESTIMATE
             )
         source = next((file for file in reader.inputs if file.key == reader.largest.key), None)
         if source is None and reader.done and reader.way in (Way.POSITION, Way.ONE_CALL):
-            return Sample(reader.largest.size, reader.largest.size, source=reader.way.value)
+            return Sample(reader.largest.size, reader.largest.size, source=reader.way.value, bound=bound_of(reader))
         if source is None:  # closed: nothing more to be seen of it
             return replace(self._last, source=self._last.source.partition(":")[2]) if self._last else None
         return self._of_single(reader, source)
@@ -258,9 +265,8 @@ class Evidence:
             file.size > file.position and not self._files.by_key[file.key].grew for file in beside
         ):
             return None  # a copy inside one call, or an old file written over: the next look tells
-        bound = Bound.UPPER if reader.threads > 1 else Bound.EXACT
         done = source.position if not seen.sparse else min([source.position, *(file.size for file in beside)])
-        return Sample(done, source.size, source=reader.way.value, bound=bound)
+        return Sample(done, source.size, source=reader.way.value, bound=bound_of(reader))
 
     def _grew(self, file: OpenFile) -> bool:
         seen = self._files.by_key[file.key]
@@ -322,6 +328,11 @@ def keeps_holes(output: OpenFile) -> bool:
     return output.blocks < max(output.size, output.position) * 0.9 - SMALLEST
 
 
+def bound_of(reader: Reader) -> Bound:
+    """How far a position is to be trusted: what reads with threads is ahead of its work."""
+    return Bound.UPPER if reader.threads > 1 and reader.way is Way.POSITION else Bound.EXACT
+
+
 def credible(reader: Reader) -> bool:
     """Whether what this process reads is what it is waited for."""
     total = reader.total()
@@ -329,6 +340,16 @@ def credible(reader: Reader) -> bool:
         return False
     more = reader.again or (reader.done and reader.puts_by)
     return total is None or (total >= SMALLEST and (more or reader.rchar <= 2 * total + DISBELIEF))
+
+
+def hands_on(shell: Reader, readers: Iterable[Reader]) -> bool:
+    """Whether this is a shell that has its command's input open, and reads nothing of it, as some do for `command < file`."""
+    if not shell.shell or shell.largest is None:
+        return False
+    key = shell.largest.key
+    if any(not reader.shell and reader.largest is not None and reader.largest.key == key for reader in readers):
+        shell.handed_on.add(key)
+    return key in shell.handed_on
 
 
 def same_input(one: Reader, other: Reader) -> bool:

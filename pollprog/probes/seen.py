@@ -71,6 +71,8 @@ class FileSeen:
     """Its position moved at some look."""
     temporary: bool = False
     """It has no name any more, or one that nobody gave it, where such files are kept: it comes and goes within the work."""
+    writing: bool = False
+    """Somebody has it open for writing at this look."""
     says: bool = False
     """It is somebody's standard error: a few lines in it are words, and no work."""
     present: bool = True
@@ -122,7 +124,7 @@ class Files:
     def follow(self, present: Iterable[tuple[Process, list[OpenFile]]]) -> None:
         """Take in one look at all processes of the tree."""
         for seen in self.by_key.values():
-            seen.present = False
+            seen.present = seen.writing = False
         for process, files in present:
             for file in files:
                 self._take(process, file)
@@ -147,6 +149,7 @@ class Files:
         seen.present = True
         seen.reads = seen.reads or file.reads
         seen.written = seen.written or file.writes
+        seen.writing = seen.writing or file.writes
         seen.says = seen.says or file.fd == 2
         seen.appends = seen.appends or bool(file.writes and file.flags & os.O_APPEND)
 
@@ -254,6 +257,8 @@ class Reader:
     """A pipe is among what it is to read: nobody knows how much comes."""
     shell: bool = False
     """It is a shell, which has its script open, and reads on in it while it works."""
+    handed_on: set[Key] = field(default_factory=set)
+    """What a shell has opened for its commands, which were seen to read it."""
     handed: int = 0
     """Where its standard input stood when it was first seen: somebody else has read that far."""
     threads: int = 1
@@ -327,7 +332,9 @@ class Reader:
             and not (self.shell and file.fd >= SCRIPTS)
         ]
         self._see_the_end(files, known)
-        for key in [key for key in self.files if key in known.by_key and known.by_key[key].written]:
+        for key in [
+            key for key in self.files if key in self.made or (key in known.by_key and known.by_key[key].writing)
+        ]:
             del self.files[key]
             self.words = [word for word in self.words if word != key]
         for file in self.outputs:
@@ -344,7 +351,7 @@ class Reader:
     def _is_own(self, file: OpenFile, known: Files) -> bool:
         """Whether it is what was put by; that this process wrote it may have been missed."""
         seen = known.by_key[file.key]
-        return seen.written or file.key in self.made or (seen.temporary and (self.puts_by or self.done))
+        return seen.writing or file.key in self.made or (seen.temporary and (self.puts_by or self.done))
 
     def _loads(self, file: OpenFile, known: Files) -> bool:
         """Whether it is a library that is being loaded: its head is read, and the rest is mapped."""
@@ -409,6 +416,11 @@ class Reader:
     def in_flight(self, known: Files) -> int:
         """Bytes that the present system call has copied, and no counter shows yet."""
         return sum(file.size - file.position for file in self.outputs if self._in_one_call(file, known))
+
+    @property
+    def repeats(self) -> bool:
+        """It reads the largest of several files once more, and was told to read that once at most."""
+        return self.several and self.again and self.largest is not None and self.words.count(self.largest.key) <= 1
 
     @property
     def several(self) -> bool:
