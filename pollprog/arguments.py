@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["parse", "parser", "positionals"]
 
-EPILOG = """\
-exit status: that of the command; 128+N if signal N ended it; 127 if it was not found, 126 if it cannot be run,
-125 for a fault of pollprog's own, 2 for a wrong option; 1 where what pollprog does itself cannot be done, as a copy,
-or watching a process that is not there; attach: 123 where nobody can know."""
+EPILOG = (
+    "exit status: that of the command; 128+N if signal N ended it; 127 if it was not found, 126 if it cannot be run, "
+    "125 for a fault of pollprog's own, 2 for a wrong option; 1 where what pollprog does itself cannot be done, as a copy, "
+    "or watching a process that is not there; attach: 123 where nobody can know."
+)
 FILES = {"bash": "_shtab_compgen_files", "zsh": "_files"}
 """How shells complete a value: the name of a file."""
 WORDS = {"bash": "_pollprog_words_or_files", "zsh": "_files"}
@@ -37,7 +38,7 @@ PROBES = {"bash": "_pollprog_probe"}
 PROBE_NAMES = {"bash": "_pollprog_probe_name"}
 
 
-class Formatter(argparse.RawDescriptionHelpFormatter):
+class Formatter(argparse.HelpFormatter):
     """As wide as the terminal. argparse would import what compresses archives to learn how wide that is."""
 
     def __init__(self, prog: str) -> None:
