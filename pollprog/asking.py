@@ -58,7 +58,9 @@ def parameters_of(
     for word in words:
         parts = WORD.fullmatch(word)
         if parts is None:
-            raise UsageError(f"{word!r} is no parameter: write name=value; {usage(operation)}")
+            last = words_behind(operation)
+            behind = f", and {last.name} behind --" if last is not None else ""
+            raise UsageError(f"{word!r} is no parameter: write name=value{behind}; {usage(operation)}")
         key, entry, value = parts["key"], parts["entry"], parts["value"]
         if key in ("job", "interval") and not entry:
             given[key] = value if key == "job" else number(key, value)
@@ -81,10 +83,10 @@ def parameters_of(
         else:
             given[key] = converted(parameter, value, directory)
     if rest is not None:
-        lists = [parameter.name for parameter in operation.parameters if parameter.kind == "strings"]
-        if len(lists) != 1 or lists[0] in given:
+        last = words_behind(operation)
+        if last is None or last.name in given:
             raise UsageError(f"{operation.name} takes no words behind --; {usage(operation)}")
-        given[lists[0]] = list(rest)
+        given[last.name] = list(rest)
     missing = [
         parameter.name for parameter in operation.parameters if parameter.required and parameter.name not in given
     ]
@@ -152,10 +154,15 @@ def from_json(key: str, value: str) -> Any:
         raise UsageError(f"{key}: {value!r} is not JSON: {error}") from error
 
 
+def words_behind(operation: OperationMessage) -> ParameterMessage | None:
+    """The parameter that the words behind ``--`` are; None if there are none."""
+    lists = [parameter for parameter in operation.parameters if parameter.kind == "strings"]
+    return lists[0] if len(lists) == 1 else None
+
+
 def usage(operation: OperationMessage) -> str:
     """How to call it, in a line."""
-    lists = [parameter for parameter in operation.parameters if parameter.kind == "strings"]
-    last = lists[0] if len(lists) == 1 else None
+    last = words_behind(operation)
     words = [
         f"{parameter.name}=…" if parameter.required else f"[{parameter.name}=…]"
         for parameter in sorted(operation.parameters, key=lambda parameter: not parameter.required)

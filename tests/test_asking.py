@@ -53,6 +53,13 @@ def test_the_usage_shows_where_the_words_of_a_list_stand() -> None:
     assert usage(find(OPERATIONS, "Run")).endswith(" -- argv …")
 
 
+def test_a_command_that_is_typed_without_dashes_is_told_where_it_stands() -> None:
+    with pytest.raises(UsageError, match=r"'ls' is no parameter: write name=value, and argv behind --; usage: Run "):
+        typed("Run", "ls")
+    with pytest.raises(UsageError, match=r"'a' is no parameter: write name=value; usage: CopyFile "):
+        typed("CopyFile", "a", "b")
+
+
 def test_the_usage_names_first_what_has_to_be_there() -> None:
     for operation in OPERATIONS:
         words = re.split(r" \[?-- ", usage(operation))[0].split()[2:]
