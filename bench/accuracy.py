@@ -421,7 +421,7 @@ def scratch_folder(where: str | None) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # an agent of gpg's may take its socket away meanwhile
 
 
 def figure(value: float | None, goal: float | None = None) -> str:

@@ -61,14 +61,12 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
     )
     yield Tool(
         "git",
-        "git -C out fetch --progress ../repository",
+        "git -C out fetch --progress --upload-pack=../slow ../repository",
         "phases",
         before="rm -rf out; git init -q out",
-        blurred=r".*\r|Receiving.*|Resolving.*|remote.*",
+        blurred=r"(?s)remote.*",
     )
-    scratch.text("text", 96)
-    scratch.sh(f"git init -q texts; cd texts; split -a 3 -b 32k ../text; git add .; {COMMIT}")
-    yield Tool("git", "git -C texts repack -a -d -f", "phases", terminal=True)
+    yield Tool("git", "git -C repository repack -a -d -f --window=50", "phases")
     yield Tool(
         "ninja",
         "ninja -j1 -f build.ninja",
