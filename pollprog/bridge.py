@@ -24,7 +24,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from pollprog.addresses import Unix
+from pollprog.addresses import Unix, default_path
 from pollprog.dialing import dial, nobody_listens
 from pollprog.errors import Unreachable
 
@@ -63,8 +63,9 @@ def reached(address: Unix, idle: float) -> socket.socket:
             sock = dial(address)
             break
         except Unreachable as error:
-            if not nobody_listens(error):
-                raise
+            folder = os.path.dirname(address.path)
+            if not nobody_listens(error) or (address.path != default_path() and not os.path.isdir(folder)):
+                raise  # what somebody mistyped is no place for a daemon
             daemon = daemon or started(address.path, idle)
             if daemon.poll() is not None and not ended:
                 # It has said why it cannot; or another was quicker, and is there in a moment.

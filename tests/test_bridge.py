@@ -137,6 +137,13 @@ def test_a_socket_in_a_directory_that_is_open_to_all_is_refused_with_the_reason(
     assert "is open to others" in ran.stderr
 
 
+def test_a_socket_that_is_mistyped_makes_no_directory(tmp_path: Path) -> None:
+    ran = pollprog("dial-stdio", "--socket", f"{tmp_path}/no/sock")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith(f"pollprog: nobody listens at unix:{tmp_path}/no/sock; ")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_daemon_does_not_get_what_is_true_of_a_login_only() -> None:
     assert bridge.surroundings({"SSH_AUTH_SOCK": "x", "SSH_CONNECTION": "x", "HOME": "/"}) == {"HOME": "/"}
 

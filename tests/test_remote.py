@@ -474,5 +474,9 @@ def test_of_several_that_come_at_once_one_starts_a_daemon_for_all(other: FarSide
 def test_a_socket_elsewhere_may_be_named(other: FarSide) -> None:
     path = other.folder / "run/it's here/sock"
     ran = pollprog("list", "--connect", f"{other.address}{path}", env=other.environment)
+    assert ran.returncode == 1
+    assert not path.parent.exists(), "what is mistyped makes nothing"
+    path.parent.mkdir(mode=0o700)
+    ran = pollprog("list", "--connect", f"{other.address}{path}", env=other.environment)
     assert ran.returncode == 0
     assert path.exists()
