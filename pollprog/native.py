@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from pollprog import checksums, copying, filling, trees
 from pollprog.messages import Int
-from pollprog.operations import operation
+from pollprog.operations import TypedPath, operation
 from pollprog.work import running
 
 __all__ = ["OPERATIONS"]
@@ -34,7 +34,7 @@ class Summed(Struct, frozen=True):
 @operation
 def copy_file(
     source: Annotated[Path, "File to copy, or a block device."],
-    destination: Annotated[Path, "Name of the copy."],
+    destination: Annotated[TypedPath, "Name of the copy."],
     *,
     overwrite: Annotated[bool, "Replace what has that name."] = False,
     preserve: Annotated[bool, "Keep mode, times and owner."] = False,
@@ -63,7 +63,7 @@ def copy_tree(
 @operation
 def copy_size(
     source: Annotated[Path, "File or block device to read."],
-    destination: Annotated[Path, "File or block device to write into; a file that is not there is made."],
+    destination: Annotated[TypedPath, "File or block device to write into; a file that is not there is made."],
     size: Annotated[int | None, "Bytes to copy; none: to the end of the source."] = None,
     source_offset: Annotated[int, "Where in the source to begin."] = 0,
     destination_offset: Annotated[int, "Where in the destination to begin."] = 0,

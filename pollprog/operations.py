@@ -35,9 +35,16 @@ if TYPE_CHECKING:
 
     from pollprog.work import Work
 
-__all__ = ["Operation", "Parameter", "build", "declare", "operation"]
+__all__ = ["Operation", "Parameter", "TypedPath", "build", "declare", "operation"]
 
-KINDS = {str: "string", int: "integer", float: "number", bool: "boolean", Path: "path"}
+
+class TypedPath(str):
+    """A path as it was typed, of which a `Path` would not keep whether it ends with a slash: then it names a directory."""
+
+    __slots__ = ()
+
+
+KINDS = {str: "string", int: "integer", float: "number", bool: "boolean", Path: "path", TypedPath: "path"}
 OURS = {"job", "interval"}
 """Parameters that every operation has."""
 LIMITS = ("ge", "gt", "le", "lt", "multiple_of", "pattern", "min_length", "max_length")
@@ -247,7 +254,7 @@ def parameter_of(operation: str, part: inspect.Parameter, hint: Any) -> Paramete
     except TypeError as error:
         raise TypeError(f"{where}: {error}") from error
     if part.default is part.empty:
-        return Parameter(part.name, wire, kind, doc_of(hint))
+        return Parameter(part.name, wire, kind, doc_of(hint), as_path=bare(hint) is Path)
     given = str(part.default) if isinstance(part.default, Path) else part.default
     try:
         given = msgspec.convert(given, wire)
@@ -255,7 +262,7 @@ def parameter_of(operation: str, part: inspect.Parameter, hint: Any) -> Paramete
         raise TypeError(f"{where}: its default {part.default!r} is not what it takes: {error}") from error
     if kind == "path" and given is not None and not given.startswith("/"):
         raise TypeError(f"{where}: its default {part.default!r} is not absolute")
-    return Parameter(part.name, wire, kind, doc_of(hint), required=False, default=given)
+    return Parameter(part.name, wire, kind, doc_of(hint), required=False, default=given, as_path=bare(hint) is Path)
 
 
 def result_of(operation: str, hint: Any) -> Any:
@@ -296,7 +303,7 @@ def kind_of(hint: Any) -> str | None:
 def wire_type(hint: Any) -> Any:
     """The type that msgspec decodes: a path is a string there, and an integer one that everybody can hold."""
     inner = bare(hint)
-    plain = str if inner is Path else inner
+    plain = str if inner in (Path, TypedPath) else inner
     limits = limits_of(hint)
     if inner is int:
         limits = {

@@ -102,6 +102,14 @@ def test_a_path_that_is_relative_or_leads_nowhere_is_told_by_name(served: Door, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("method", ["CopyFile", "CopySize"])
+def test_a_destination_that_ends_with_a_slash_is_no_name_of_a_file(served: Door, tmp_path: Path, method: str) -> None:
+    source = file(tmp_path, "source", b"x")
+    told = refused(served, method, source=source, destination=f"{tmp_path}/new/")
+    assert (told.name, told.parameters["path"]) == ("IsDirectory", f"{tmp_path}/new/")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
 def test_a_directory_a_fifo_and_the_same_file_are_told_by_name(served: Door, tmp_path: Path) -> None:
     source = file(tmp_path, "source", bytes(100))
     os.mkfifo(tmp_path / "fifo")
