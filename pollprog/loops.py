@@ -12,6 +12,7 @@ What all loops have in common:
 
 from __future__ import annotations
 
+import select
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ __all__ = ["BUFFER", "STEP", "Loop"]
 
 STEP = 4 << 20
 """Bytes asked of the kernel at a time: a few milliseconds, between which a cancel is heard and the count moves."""
+LOOK = 0.1
+"""Seconds between two looks at whether a wait has been called off."""
 BUFFER = 256 << 10
 """Bytes read and written at a time: what stays in the processor's cache."""
 
@@ -68,6 +71,13 @@ class Loop:
         """Stop here if somebody asked for it."""
         if self.cancel():
             raise Cancelled(f"{self.doing} was cancelled")
+
+    def wait_for(self, descriptor: int) -> None:
+        """Wait until there is something to read, or an end; stop if somebody asks for it meanwhile."""
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        while not poll.poll(LOOK * 1000):
+            self.check()
 
     def count(self, done: int) -> None:
         """Store how far it is, with a total that is never less."""

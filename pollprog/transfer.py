@@ -70,6 +70,8 @@ class Transfer:
         self.behind = behind or WriteBehind(writer)
         self.in_kernel = hasattr(os, "copy_file_range")
         self.buffer = memoryview(b"")
+        self.may_wait = False
+        """What is read may come when it comes, as from /proc/kmsg."""
 
     def data(self, info: os.stat_result, size: int) -> int:
         """How many bytes of data there are to bring, holes left out."""
@@ -89,6 +91,7 @@ class Transfer:
             self.loop.count(self.loop.done + (data or 0))
             return os.fstat(self.writer).st_size
         holes = has_holes(info)
+        self.may_wait = not size
         if holes:
             os.ftruncate(self.writer, size)  # or XFS fills holes with what it allocates ahead of a growing end
         reached = size
@@ -129,6 +132,8 @@ class Transfer:
         if not self.buffer:
             self.buffer = memoryview(bytearray(BUFFER))
         self.loop.reading(self.source)
+        if self.may_wait:
+            self.loop.wait_for(self.reader)
         count = os.preadv(self.reader, [self.buffer[: end - at]], at)
         self.loop.writing(self.destination)
         return write_all(self.writer, self.buffer[:count], at + shift)

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from loop_runs import BLOCK, MIB, after, copy, dense, nothing_but
 
 from pollprog.counting import Counter
-from pollprog.errors import OperationFailed
+from pollprog.errors import Cancelled, OperationFailed
+from pollprog.loops import Loop
+from pollprog.transfer import Transfer
 
 SHM = Path("/dev/shm")
 
@@ -48,6 +50,25 @@ def way(request, monkeypatch):
 
         monkeypatch.setattr(os, "copy_file_range", refuse)
     return request.param
+
+
+def test_a_cancel_is_heard_while_there_is_nothing_to_read(tmp_path):
+    asked = []
+
+    def cancel():
+        asked.append(1)
+        return len(asked) > 2
+
+    reader, feeder = os.pipe()  # the kernel's own log (/proc/kmsg) waits like this, and says that it is an empty file
+    writer = os.open(tmp_path / "b", os.O_WRONLY | os.O_CREAT)
+    try:
+        transfer = Transfer(Loop("copying a to b", b"b", Counter(), cancel), reader, b"a", writer, b"b")
+        transfer.may_wait = True
+        with pytest.raises(Cancelled):
+            transfer.stretch(0, MIB)
+    finally:
+        for descriptor in (reader, feeder, writer):
+            os.close(descriptor)
 
 
 @pytest.mark.parametrize("mebibytes", [0, 1, 9])
