@@ -44,6 +44,23 @@ def test_its_lines_of_json_are_told_to_the_byte(size: int | None) -> None:
     assert {(one.current, one.total, one.unit) for one in samples} == {(402653184, 402653184, Unit.BYTES)}
 
 
+@pytest.mark.parametrize(
+    ("line", "done", "total"),
+    [
+        (b"\x1b[2K\rProgress:  19.6%, ETA 00m18s,   20 MiB written, speed   4.5 MiB/s", 196_000, 1_000_000),
+        (
+            b'{"device":"/tmp/img","device_bytes":"10485760","device_size":"107184128","speed":"9250968","eta_ms":"10452","time_ms":"1133"}',
+            10485760,
+            107184128,
+        ),
+    ],
+)
+def test_what_luksformat_prints_with_integrity_is_told(line: bytes, done: int, total: int) -> None:
+    words = ["cryptsetup", "luksFormat", "--integrity", "hmac-sha256", "a"]
+    samples = play(TOOL, Recording(words, {1: b"Wiping device to initialize integrity checksum.\n" + line + b"\n"}))
+    assert {(one.current, one.total) for one in samples} == {(done, total)}
+
+
 def test_what_it_never_prints_is_not_believed() -> None:
     data = (
         b"Fortschritt:  69,0%, ETA 00m02s\nProgress: 101.0%, ETA x\nProgress:  69.0%\nProgress:  69%, ETA 1\n"
