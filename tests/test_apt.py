@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from terminals import ENVIRONMENT, PATIENCE
-from tool_runs import gets, told
+from tool_runs import gets, told, waiting
 
 from pollprog.launch import Command
 from pollprog.probes import apt
@@ -144,6 +144,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "var/lib/dpkg/status").touch()
     (folder / "package/DEBIAN").mkdir(parents=True)
     (folder / "package/DEBIAN/control").write_text(CONTROL)
+    for number, name in enumerate(("preinst", "postinst"), 1):
+        script = folder / "package/DEBIAN" / name
+        script.write_text(waiting(folder, "apt", number).replace("\n", '\n[ "$WANTED" ] || exit 0\n', 1))
+        script.chmod(0o755)
     source.mkdir()
     words = ["dpkg-deb", "-b", str(folder / "package"), str(source / "test.deb")]
     subprocess.run(words, check=True, capture_output=True, timeout=PATIENCE)
@@ -197,9 +201,10 @@ def test_a_download_goes_where_it_would_have_gone(system: Path) -> None:
 
 
 @pytest.mark.tool("apt-get", "dpkg-deb")
-def test_a_slow_one_is_told(system: Path) -> None:
-    script = '-o DPkg::Post-Invoke::="sleep 2"'
-    lines = told(f"apt-get -y {script} install pollprog-test", system, "apt")
-    assert len(lines) >= 2
+def test_a_slow_one_is_told(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "WANTED", "both")
+    (system / "lines").unlink(missing_ok=True)
+    lines = told("apt-get -y install pollprog-test", system, "apt")
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert {line["phase"] for line in lines[:-1]} == {"installing"}
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))

@@ -23,7 +23,7 @@ RECORDINGS = Path(__file__).parent / "data" / "recordings"
 PATH = f"{ENVIRONMENT['PATH']}:/usr/sbin:/sbin"
 CHEAP = "--key-file key --pbkdf pbkdf2 --pbkdf-force-iterations 1000"
 REENCRYPT = f"cryptsetup reencrypt --force-offline-reencrypt {CHEAP}"
-ZONES = ("64K", "32K", "16K", "8K", "4K")
+ZONES = ("32K", "16K", "8K", "4K")
 """The smaller they are, the longer it takes: on a fast disk the first ones may be done within the second before it says anything."""
 SPEED = re.compile(rb"(\x1b\[2K\rProgress: [^\r]*)+|time 00m0[0-9]s|speed +[0-9.]+ [KMG]?i?B/s")
 """What it prints is another each time."""
@@ -169,9 +169,9 @@ def test_what_it_says_for_us_alone_is_told(folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(ENVIRONMENT, "PATH", PATH)
     for zone in ZONES:
         lines = told(f"{REENCRYPT} -q --hotzone-size {zone} large", folder, "cryptsetup")
-        if len(lines) >= 2:
+        if len({line["fraction"] for line in lines[:-1]}) >= 2:
             break
-    assert len(lines) >= 2
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert {line["total"] for line in lines} == {12 << 20}
     assert {line["bound"] for line in lines[:-1]} == {"lower"}
     assert all(old["current"] <= new["current"] for old, new in pairwise(lines))
@@ -184,6 +184,6 @@ def test_one_that_runs_already_is_told_by_the_file_into_which_it_prints(
     monkeypatch.setitem(ENVIRONMENT, "PATH", PATH)
     for zone in ZONES:
         lines = told_of_a_running_one(f"{REENCRYPT} --hotzone-size {zone} large > log", folder, "cryptsetup")
-        if len(lines) >= 2:
+        if len({line["fraction"] for line in lines[:-1]}) >= 2:
             break
-    assert len(lines) >= 2
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2

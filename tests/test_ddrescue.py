@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from children import child, target_for
+from slowed import slowed
 from terminals import ENVIRONMENT, PATIENCE
 from tool_runs import PLACES, gets, told, told_of_a_running_one
 
@@ -199,20 +200,22 @@ def test_its_map_is_the_same_but_for_the_time(folder: Path) -> None:
     assert maps[0] == maps[1]
 
 
-@pytest.mark.tool("ddrescue")
+@pytest.mark.tool("ddrescue", "gcc")
 @pytest.mark.parametrize("words", ["in out map", "in out"])
 def test_progress_comes_with_a_map_and_without(words: str, folder: Path) -> None:
-    lines = told(f"ddrescue -Z 131072 -c 32 {words}", folder, "ddrescue", terminal=words == "in out")
-    assert len(lines) >= 3
+    slowly = slowed(folder, "ddrescue", "lseek", 50_000)
+    lines = told(f"ddrescue -c 32 {words}", folder, "ddrescue", terminal=words == "in out", under=slowly)
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert all(old["current"] <= new["current"] for old, new in pairwise(lines))
     assert {line["total"] for line in lines[:-1]} == {400_000 if "map" in words else 1_000_000}
 
 
-@pytest.mark.tool("ddrescue")
+@pytest.mark.tool("ddrescue", "gcc")
 @pytest.mark.parametrize("words", ["in out map", "in out >log"])
 def test_one_that_runs_already_is_told_by_its_map_or_its_log(words: str, folder: Path) -> None:
-    lines = told_of_a_running_one(f"ddrescue -Z 65536 -c 32 {words}", folder, "ddrescue")
-    assert len(lines) >= 3
+    slowly = slowed(folder, "ddrescue", "lseek", 60_000)
+    lines = told_of_a_running_one(f"{slowly} ddrescue -c 32 {words}", folder, "ddrescue")
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert all(old["current"] <= new["current"] for old, new in pairwise(lines))
     assert {line["total"] for line in lines[:-1]} == {400_000 if "map" in words else 1_000_000}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from terminals import PATIENCE
-from tool_runs import PLACES, gets, told, told_of_a_running_one
+from tool_runs import PLACES, gets, told, told_of_a_running_one, waiting
 
 from pollprog.launch import Command
 from pollprog.probes.dpkg import TOOL
@@ -135,20 +135,24 @@ def test_what_it_prints_and_how_it_ends_is_as_without_us(
 
 @pytest.mark.tool("dpkg", "dpkg-deb")
 def test_a_slow_one_is_told(dpkg: str, folder: Path) -> None:
-    packed(folder, "slow", script="#!/bin/sh\nsleep 2\n")
+    for number, name in enumerate(("slow", "slower"), 1):
+        packed(folder, name, script=waiting(folder, "dpkg", number))
+    (folder / "lines").unlink(missing_ok=True)
     subprocess.run(["sh", "fresh"], cwd=folder, check=True, timeout=PATIENCE)
-    lines = told(f"{dpkg} --force-script-chrootless -i first.deb slow.deb", folder, "dpkg")
-    assert len(lines) >= 2
+    lines = told(f"{dpkg} --force-script-chrootless -i slow.deb slower.deb", folder, "dpkg")
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert (lines[-2]["current"], lines[-2]["total"]) == (5, 6)
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
 
 
 @pytest.mark.tool("dpkg", "dpkg-deb")
 def test_one_that_runs_already_is_told_by_its_part_of_its_log(dpkg: str, folder: Path) -> None:
-    packed(folder, "lasting", script="#!/bin/sh\nsleep 2\n")
+    for number, name in enumerate(("long", "longer"), 1):
+        packed(folder, name, script=waiting(folder, "dpkg", number))
+    (folder / "lines").unlink(missing_ok=True)
     subprocess.run(["sh", "fresh"], cwd=folder, check=True, timeout=PATIENCE)
     (folder / "log").write_text(f"{DATE} startup archives unpack\n{DATE} install other:all <none> 1\n")
-    lines = told_of_a_running_one(f"{dpkg} --force-script-chrootless -i first.deb lasting.deb", folder, "dpkg")
-    assert len(lines) >= 2
+    lines = told_of_a_running_one(f"{dpkg} --force-script-chrootless -i long.deb longer.deb", folder, "dpkg")
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert (lines[-2]["current"], lines[-2]["total"]) == (5, 6)
     assert all(old["current"] <= new["current"] for old, new in pairwise(lines[:-1]))

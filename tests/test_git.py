@@ -325,7 +325,7 @@ def test_what_works_alone_is_told_where_it_prints_nothing(source: Path, tmp_path
 @pytest.mark.tool("git")
 def test_one_that_runs_already_is_told_by_the_file_into_which_it_prints(source: Path, tmp_path: Path) -> None:
     lines = told_of_a_running_one(slow_clone(source, tmp_path, "--progress 2>err"), tmp_path, "git")
-    assert len(lines) >= 2
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert {line["total"] for line in lines[:-1]} == {1_000_000}
 
 

@@ -135,6 +135,6 @@ def test_a_slow_one_is_told(folder: Path) -> None:
     with (folder / "a").open("wb") as file:
         file.truncate(200 << 20)
     lines = told(f"{GPG} --yes -z 9 --bzip2-compress-level 9 --compress-algo bzip2 -o null -c a", folder, "gpg")
-    assert len(lines) >= 2
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert {line["total"] for line in lines[:-1]} == {200 << 20}
     assert all(old["current"] <= new["current"] for old, new in pairwise(lines))

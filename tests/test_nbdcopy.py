@@ -65,6 +65,6 @@ def test_what_it_prints_and_copies_is_as_without_us(place: str, *, terminal: boo
 @pytest.mark.tool("nbdcopy", "nbdkit")
 def test_a_slow_one_is_told(tmp_path: Path) -> None:
     lines = told(f"nbdcopy --requests=1 --connections=1 -- {NBDKIT} null:", tmp_path, "nbdcopy")
-    assert len(lines) >= 2
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert all(line["bound"] == "upper" for line in lines[:-1])
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))

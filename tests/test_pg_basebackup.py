@@ -101,15 +101,15 @@ def test_what_it_prints_and_how_it_ends_is_as_without_us(
 @needs_server
 def test_its_progress_is_told(backup: str, tmp_path: Path) -> None:
     lines = told(f"{backup} -P -r 15M 2>err", tmp_path, "pg_basebackup")
-    assert len({line["current"] for line in lines}) >= 3
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert {line["bound"] for line in lines[:-1]} == {"estimate"}
     assert all(old["current"] <= new["current"] for old, new in pairwise(lines))
 
 
 @needs_server
 def test_one_that_runs_already_is_told_by_the_file_into_which_it_prints(backup: str, tmp_path: Path) -> None:
-    lines = told_of_a_running_one(f"{backup} -P -r 10M 2>err", tmp_path, "pg_basebackup")
-    assert len(lines) >= 2
+    lines = told_of_a_running_one(f"{backup} -P -r 8M 2>err", tmp_path, "pg_basebackup")
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert {line["unit"] for line in lines} == {"bytes"}
 
 

@@ -117,7 +117,7 @@ def test_what_it_prints_and_how_it_ends_is_as_without_us(place: str, folder: Pat
 @pytest.mark.tool("shred")
 def test_several_files_are_told_under_one_fraction(folder: Path) -> None:
     lines = told(f"shred {SLOW} -u -z -n 1 a b", folder, "shred")
-    assert len(lines) >= 3
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert {line["total"] for line in lines[:-1]} == {(2 * MIB + 4096) * 2}
     assert all(old["current"] <= new["current"] for old, new in pairwise(lines))
     assert {line["phase"].partition(" ")[0] for line in lines} <= {"a,", "b,"}
@@ -127,5 +127,5 @@ def test_several_files_are_told_under_one_fraction(folder: Path) -> None:
 @pytest.mark.tool("shred")
 def test_one_that_runs_already_is_told_too(folder: Path) -> None:
     lines = told_of_a_running_one(f"shred {SLOW} -x -n 2 b", folder, "shred")
-    assert len(lines) >= 2
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert {line["total"] for line in lines[:-1]} == {(MIB + 7) * 2}

@@ -100,6 +100,15 @@ def told(command: str, folder: Path, source: str, *, terminal: bool = False, und
     return [*(line for line in lines[:-1] if line["source"] == source), lines[-1]]
 
 
+def waiting(folder: Path, source: str, number: int) -> str:
+    """A script of sh that waits until this source has told so many different things in the file ``lines``."""
+    return f"""#!/bin/sh
+tries=0
+until [ "$(grep -s '"source":"{source}"' '{folder}/lines' | grep -o '"current":[0-9]*' | sort -u | wc -l)" -ge {number} ] ||
+  [ $((tries += 1)) -gt 200 ]; do sleep 0.1; done
+"""
+
+
 def told_of_a_running_one(command: str, folder: Path, source: str) -> list[dict[str, Any]]:
     """The statuses of one source, and behind them the last of all, of a command that was started by somebody else."""
     script = (
