@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pollprog.launch import Filter
 
-__all__ = ["Untorn", "Window", "other_end", "stand_in"]
+__all__ = ["Single", "Untorn", "Window", "other_end", "stand_in"]
 
 TIOCGPTPEER = 0x5441
 """Opens the other end of a pseudoterminal, wherever its name may lead (ioctl_tty(2))."""
+USUAL = termios.OPOST | termios.ONLCR
+"""How terminals treat what is written, if nobody has set them to do more: each newline gets a carriage return."""
 TORN = re.compile(
     rb"(?:\x1b(?:\[[0-?]*[ -/]*|[ -/]+|[PX^_\]][^\x07\x1b]*\x1b?)?|[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z"
 )
@@ -38,7 +40,8 @@ def stand_in(stream: int) -> tuple[int, int]:
     like = stream if os.isatty(stream) else theirs
     try:
         settings = termios.tcgetattr(like)
-        settings[1] &= ~termios.OPOST  # the terminal does that
+        if settings[1] != USUAL:
+            settings[1] &= ~termios.OPOST  # the terminal does that
         settings[3] &= ~(termios.ECHO | termios.ICANON | termios.ISIG)
         termios.tcsetattr(theirs, termios.TCSANOW, settings)
         termios.tcsetwinsize(theirs, termios.tcgetwinsize(like))
@@ -96,6 +99,34 @@ def size_of(stream: int) -> tuple[int, int] | None:
         return termios.tcgetwinsize(stream)
     except termios.error:
         return None
+
+
+class Single:
+    """Takes out the carriage returns that a pseudoterminal puts before newlines: the terminal behind it does that again.
+
+    Some programs look whether their terminal does it, and do it themselves where it does not (e2fsprogs, for its errors). `end`: ours
+    of a new pseudoterminal. Each newline has got one, and nothing else, so what is left is what the command wrote.
+    """
+
+    def __init__(self, end: int) -> None:
+        try:
+            self._doubled = bool(termios.tcgetattr(end)[1] & termios.OPOST)
+        except termios.error:
+            self._doubled = False
+        self._held = b""
+
+    def passing(self, data: bytes) -> bytes:
+        """Take what came; give what was written, but a carriage return at its end, behind which a newline may come."""
+        if not self._doubled:
+            return data
+        data = (self._held + data).replace(b"\r\n", b"\n")
+        self._held = b"\r" if data.endswith(b"\r") else b""
+        return data.removesuffix(b"\r")
+
+    def rest(self) -> bytes:
+        """What was held back, once nothing has come behind it."""
+        held, self._held = self._held, b""
+        return held
 
 
 class Untorn:

@@ -18,7 +18,7 @@ import select
 import threading
 
 from pollprog.backlog import MOST, Backlog
-from pollprog.stand_in import Untorn, Window, stand_in
+from pollprog.stand_in import Single, Untorn, Window, stand_in
 from pollprog.syscalls import punch_hole
 
 TYPE_CHECKING = False
@@ -183,6 +183,7 @@ class TerminalEar(Ear):
 
     def __init__(self, stream: int, end: int, through: Filter, pid: int) -> None:
         self._window = Window(stream, end, pid)
+        self._single = Single(end)
         super().__init__(stream, end, Untorn(through))
 
     def _run(self) -> None:
@@ -203,6 +204,13 @@ class TerminalEar(Ear):
     def _wait(self) -> None:
         super()._wait()
         self._window.follow()
+
+    def _passing(self, data: bytes | None) -> bytes:
+        if data:
+            written = self._single.passing(data)
+            return super()._passing(written) if written else b""
+        rest = self._single.rest()
+        return (super()._passing(rest) if rest else b"") + super()._passing(data)
 
 
 def try_listening(streams: Iterable[int], terminals: Collection[int] = ()) -> None:

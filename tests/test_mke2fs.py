@@ -54,6 +54,7 @@ def test_one_that_prints_nothing_is_not_heard() -> None:
 def test_what_it_prints_and_how_it_ends_is_as_without_us(place: str, *, terminal: bool, tmp_path: Path) -> None:
     gets(f"{MAKE} image", place, tmp_path, fresh="rm -f image; truncate -s 32M image", terminal=terminal)
     gets(f"{MAKE} -n -q nothing 9", place, tmp_path, terminal=terminal)
+    assert b"status 1" in gets(f"{MAKE} nowhere/nothing 9M", place, tmp_path, terminal=terminal)[0]
 
 
 @pytest.mark.tool("mke2fs", "gcc")

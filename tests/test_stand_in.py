@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from terminals import ENVIRONMENT, PATIENCE, Terminal, session
 
 from pollprog.launch import is_stopped
 from pollprog.probes.program import Whole
-from pollprog.stand_in import Untorn
+from pollprog.stand_in import Single, Untorn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +93,7 @@ def seen(command: str) -> bytes:
 
 MANNERS = r"""
 for stream in 0 1 2; do test -t $stream; echo $stream $?; done
-stty size <&1; stty size <&2
+stty size <&1; stty size <&2; stty -a <&2 | grep opost
 printf 'one\r\ntwo\ttab\n\e[1mbold\e[0m \xe2\x96\x88 \e]0;title\a' >&2
 for number in 1 2 3 4 5; do echo out $number; echo err $number >&2; done
 printf 'no end'
@@ -110,9 +111,7 @@ def test_what_it_writes_arrives_byte_for_byte_in_its_order(talk: Path, place: st
     assert heard == plain
 
 
-@pytest.mark.parametrize(
-    "place", ["2>err", ">out 2>err", "2> >(cat)", "2>&1 | cat", ">out 2>&1", "2>/dev/null", "2>&-", ""]
-)
+@pytest.mark.parametrize("place", ["2>err", ">out 2>err", "2>&1 | cat", ">out 2>&1", "2>/dev/null", "2>&-", ""])
 def test_one_that_speaks_to_terminals_only_has_one_where_its_words_go_elsewhere(
     talk: Path, place: str, tmp_path: Path
 ) -> None:
@@ -134,6 +133,15 @@ def test_one_that_speaks_to_terminals_only_has_one_where_its_words_go_elsewhere(
     assert b"status 7" in got[0][0]
     assert got[1] == got[0]
     assert (tmp_path / "was").exists() is (place in ("2>err", ">out 2>err", "2>/dev/null", ""))
+
+
+@pytest.mark.parametrize("settings", ["opost", "-opost", "-onlcr", "ocrnl", "tab3"])
+def test_however_the_terminal_is_set_what_it_shows_is_the_same(talk: Path, settings: str, tmp_path: Path) -> None:
+    command = says(talk, MANNERS.replace("7", "3", 1))
+    plain, heard = (seen(f"stty {settings}; cd {tmp_path}; {before} {command}") for before in ("", RUN))
+    if settings in ("-onlcr", "ocrnl", "tab3"):  # there the terminal alone does it, and the command may see that
+        plain, heard = (re.sub(rb"-?opost[^\n]*", b"", text) for text in (plain, heard))
+    assert heard == plain
 
 
 def test_with_a_bar_below_it_all_of_it_is_on_the_screen(talk: Path, terminal: Terminal, tmp_path: Path) -> None:
@@ -336,3 +344,18 @@ def test_what_is_torn_for_good_is_let_go_when_nothing_comes() -> None:
     assert through.passing(b"a\x1b[3") == b"a"
     assert through.passing(b"") == b"\x1b[3"
     assert through.end() == b""
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"words", b"\t"])), st.integers(1, 4))
+def test_what_a_terminal_adds_to_newlines_is_taken_out(pieces: list[bytes], size: int) -> None:
+    ours, theirs = os.openpty()  # which does that, as terminals do
+    try:
+        single = Single(ours)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    written = b"".join(pieces)
+    data = written.replace(b"\n", b"\r\n")
+    passed = [single.passing(data[at : at + size]) for at in range(0, len(data), size)]
+    assert b"".join([*passed, single.rest()]) == written
+    assert single.rest() == b""
