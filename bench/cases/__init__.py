@@ -25,7 +25,8 @@ __all__ = ["ENVIRONMENT", "FAMILIES", "GOALS", "Scratch", "Tool", "family"]
 
 GOALS = {"steady": 0.10, "phases": 0.15, "disk": None, "parts": None, "unknown": None}
 """The kinds of pace, and how far the fraction may be from the share of the time: work of even pace, work of several phases whose
-weights fit no run exactly, work whose pace the disk sets, work of several parts of which each begins anew, and work of which nobody knows the whole: it has no fraction."""
+weights fit no run exactly, work whose pace the disk sets, work of several parts, each of which begins anew, and work of which nobody
+knows the whole: it has no fraction."""
 ENVIRONMENT = os.environ | {
     "LC_ALL": "C",
     "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}:/usr/local/sbin:/usr/sbin:/sbin",

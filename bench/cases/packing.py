@@ -20,7 +20,7 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
     yield Tool("xz", "xz -1 -T2 -k text", "steady", "text.xz", "rm -f text.xz")
     yield Tool(
         "gpg",
-        "gpg --homedir . --batch --pinentry-mode loopback --passphrase x -o out -z 6 -c text",
+        "gpg --homedir . --batch --pinentry-mode loopback --passphrase x --s2k-count 65536 -o out -z 6 -c text",
         "steady",
         before="rm -f out",
         blurred=r"(?m)^gpg: .*\n",
