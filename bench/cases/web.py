@@ -37,7 +37,7 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
         yield Tool("evidence", f"wget -q -O out {address}/random", "unknown", "out", "rm -f out")
         yield Tool("pip", f"{PIP} download {source} -d out paced", "steady", "out", "rm -rf out", SPEEDS)
         yield Tool("pip", f"{PIP} install {source} --target out paced", "parts", "out/paced", "rm -rf out", SPEEDS)
-    scratch.random("random", 1024)
+    scratch.random("random", 2048)
     with nbd(scratch.path):
         yield Tool("nbdcopy", "nbdcopy --requests=4 nbd+unix:///?socket=socket out", "steady", "out", "rm -f out")
 
@@ -91,7 +91,7 @@ def served(folder: Path) -> Iterator[str]:
 @contextmanager
 def nbd(folder: Path) -> Iterator[None]:
     """A server of the file ``random`` on the socket ``socket``."""
-    words = ["nbdkit", "--foreground", "--unix", "socket", "--filter=rate", "file", "random", "rate=1200M"]
+    words = ["nbdkit", "--foreground", "--unix", "socket", "--filter=rate", "file", "random", "rate=2400M"]
     server = subprocess.Popen(words, cwd=folder)
     try:
         while not (folder / "socket").exists():
