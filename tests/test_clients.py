@@ -482,8 +482,8 @@ def test_who_cancels_before_the_daemon_knows_the_job_is_heard_all_the_same(run: 
             return
         connection.sendall(status(1, 2))
         assert stopped.wait(PATIENCE)
-        connection.sendall(b'{"error":"org.pollprog.operations.Cancelled","parameters":{"path":"/x"}}\0')
         cancels.append(said["parameters"]["job"])
+        connection.sendall(b'{"error":"org.pollprog.operations.Cancelled","parameters":{"path":"/x"}}\0')
 
     told = run(fake(late).address, "cancel-signal", "/x")
     assert told[1].startswith("error Cancelled")

@@ -398,7 +398,8 @@ sys.meta_path.insert(0, Watching())
 def at_import(folder: Path, act: str) -> dict[str, str]:
     """An environment in which this is done when the module that WATCHED_MODULE names is about to be imported."""
     (folder / "sitecustomize.py").write_text(AT_IMPORT.format(act))
-    return {**ENVIRONMENT, "PYTHONPATH": str(folder), "WATCHED_MODULE": "pollprog.cli"}
+    told = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "WATCHED_MODULE": "pollprog.cli"}
+    return {**ENVIRONMENT, **told}
 
 
 @pytest.mark.parametrize("command", WORDS)
