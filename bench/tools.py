@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+import termios
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -47,6 +48,8 @@ class Ran:
         """Start it, its streams into pipes, or both into a terminal; `inherited`: descriptors that it gets besides."""
         ends = dict([os.openpty()] if self._terminal else [os.pipe(), os.pipe()])
         out, err = (*ends.values(), *ends.values())[:2]
+        if self._terminal:
+            termios.tcsetwinsize(out, (24, 80))  # some draw nothing where there is no room
         child = subprocess.Popen(
             ["setsid", "-c", *argv] if self._terminal else argv,  # a terminal of its own: some draw only in the foreground
             stdin=out if self._terminal else subprocess.DEVNULL, stdout=out, stderr=err, cwd=self._folder, env=ENVIRONMENT,

@@ -100,7 +100,7 @@ def of_postgres(scratch: Scratch) -> Iterator[Tool]:
             yield Tool(
                 "evidence", f"pg_restore -d postgres {client} archive", "steady", "", f"{sql} 'DROP TABLE IF EXISTS t'"
             )
-            backup = f"pg_basebackup -X none -c fast -D copy -r {int(40 * scratch.scale)}M {client}"
+            backup = f"pg_basebackup -X none -c fast -D copy -r {int(60 * scratch.scale)}M {client}"
             yield Tool("pg_basebackup", f"{backup} -P", "steady", before="rm -rf copy", blurred=r".*kB \(.*\n")
             yield Tool("evidence", backup, "unknown", before="rm -rf copy")
 
@@ -117,4 +117,6 @@ def of_mariadb(scratch: Scratch) -> Iterator[Tool]:
         with server("mysql", words, ["mysql", *client.split(), "-e", ""], signal.SIGKILL, folder):
             scratch.sh(f"mysql {client} -e '{SQL['mariadb'].format(rows=int(4_000_000 * scratch.scale))}'")
             yield Tool("evidence", f"mysqldump {client} --skip-dump-date -r dump d", "unknown", "dump", "rm -f dump")
+            part = int(500_000 * scratch.scale)
+            scratch.sh(f"mysqldump {client} --where 'seq <= {part}' -r dump d")
             yield Tool("evidence", f"mysql {client} d < dump", "steady", program="mysql", script=True)

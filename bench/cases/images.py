@@ -39,7 +39,7 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
         "out",
         terminal=True,
     )
-    scratch.sh("mksquashfs $(yes text | head -n 20) packed -no-hardlinks -Xcompression-level 1")
+    scratch.sh("mksquashfs $(yes text | head -n 10) packed -no-hardlinks -no-duplicates -Xcompression-level 1")
     yield Tool(
         "squashfs", "unsquashfs -processors 1 -d out packed", "disk", "out/text_1", "rm -rf out; sync", terminal=True
     )
