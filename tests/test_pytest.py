@@ -231,8 +231,10 @@ def test_a_slow_one_is_told_in_a_terminal(folder: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(ENVIRONMENT, "PAUSE", "0.3")
     lines = told(PYTEST, folder, "pytest", terminal=True)
     assert len(lines) >= 3
-    assert {(line["total"], line["unit"]) for line in lines} == {(8, "items")}
-    assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
+    collected = [line for line in lines if line["total"]]
+    assert {(line["total"], line["unit"]) for line in collected} == {(8, "items")}
+    assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(collected))
+    assert collected == lines[-len(collected) :]
 
 
 @pytest.mark.usefixtures("bare")
@@ -241,7 +243,18 @@ def test_the_tests_of_one_line_are_told_one_by_one(tmp_path: Path) -> None:
     (tmp_path / "test_a.py").write_text(test)
     lines = told(f"{PYTEST} --rootdir . -o console_output_style=count", tmp_path, "pytest", terminal=True)
     assert len({line["current"] for line in lines}) >= 3
-    assert {line["total"] for line in lines} == {8}
+    assert {line["total"] for line in lines} <= {None, 8}
+
+
+def test_what_it_reads_before_it_has_collected_them_is_not_taken_for_its_work(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(1 << 20))
+    script = "import time\nwith open('large', 'rb') as file:\n    file.read(1_000_000)\n    time.sleep(2)\n"
+    (tmp_path / "conftest.py").write_text(script)
+    (tmp_path / "test_a.py").write_text("def test_a():\n    pass\n")
+    *lines, _ = told(f"{PYTEST} --rootdir .", tmp_path, "pytest", terminal=True)
+    assert len(lines) >= 2
+    assert {(line["current"], line["total"]) for line in lines} <= {(0, None), (0, 1), (1, 1)}
+    assert (0, None) in {(line["current"], line["total"]) for line in lines}
 
 
 def test_one_that_runs_already_is_told_by_the_file_into_which_it_prints(
@@ -249,5 +262,13 @@ def test_one_that_runs_already_is_told_by_the_file_into_which_it_prints(
 ) -> None:
     monkeypatch.setitem(ENVIRONMENT, "PAUSE", "0.4")
     lines = told_of_a_running_one(f"{PYTEST} > log", folder, "pytest")
-    assert len(lines) >= 2
+    assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert {line["total"] for line in lines[:-1]} == {1_000_000}
+    assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
+
+
+def test_what_a_test_prints_is_not_taken_for_what_pytest_prints(tmp_path: Path) -> None:
+    test = "import time\ndef test_a():\n    for _ in range(25):\n        print('test_b.py ...   [ 50%]', flush=True)\n        time.sleep(0.1)\n"
+    (tmp_path / "test_a.py").write_text(test)
+    lines = told_of_a_running_one(f"{PYTEST} --rootdir . > log", tmp_path, "pytest")
+    assert {line["fraction"] for line in lines} <= {0.999999, 1, None}

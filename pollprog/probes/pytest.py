@@ -49,12 +49,11 @@ class Pytest(Program):
 
     def probe(self, target: Target) -> Probe:
         """By its letters and its records."""
-        from pollprog.probes.logged import Logged
-        from pollprog.probes.pytest_probe import PytestProbe
+        from pollprog.probes.pytest_probe import PytestLogged, PytestProbe
         from pollprog.probes.pytest_tally import Tally
 
         claim = target.claims.get(1)
-        return Logged(target, PytestProbe(target, claim if isinstance(claim, Tally) else None), (1,))
+        return PytestLogged(target, PytestProbe(target, claim if isinstance(claim, Tally) else None), (1,))
 
 
 TOOL = Pytest()
