@@ -205,6 +205,18 @@ def test_a_library_that_is_loaded_is_no_input(folder: Path) -> None:
         assert (sample.current, sample.total) == (MIB // 2, MIB), "one that is read is"
 
 
+@pytest.mark.parametrize("name", ["module.py", "module.cpython-311.pyc", "Module.pm"])
+def test_a_module_that_an_interpreter_reads_is_no_input(name: str, folder: Path) -> None:
+    (folder / name).write_bytes(bytes(MIB))
+    with child() as obedient, target_for(obedient.pid) as target:
+        opening, reading = f"f = os.open({str(folder / name)!r}, 0)", f"os.read(f, {MIB})"
+        evidence = Evidence(target.tree)
+        assert steps(obedient, evidence, opening, reading, "os.close(f)").total is None
+        opening = f"f = os.open({str(folder / 'a')!r}, 0)"
+        sample = steps(obedient, evidence, opening, f"os.read(f, {2 * MIB})")
+        assert (sample.current, sample.total) == (2 * MIB, 8 * MIB), "what it reads then is the one"
+
+
 def test_what_was_read_ahead_by_threads_stays_an_upper_bound_once_they_have_ended(folder: Path) -> None:
     with child() as obedient, target_for(obedient.pid) as target:
         evidence = Evidence(target.tree)

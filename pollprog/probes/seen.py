@@ -36,6 +36,7 @@ ELSEWHERE = frozenset({"tar", "bsdtar"})
 FILTERS = re.compile(r"cat|tac|head|tail|wc|sort|paste|cksum|b2sum|(md5|sha\d+)sum")
 """Programs for which ``-`` among their words is their standard input; for others it may be their output."""
 LIBRARY = re.compile(r"\.so(?:\.[0-9.]+)?$")
+MODULE = re.compile(r"\.(?:pyc?|pm)$")
 HEAD = 4096
 """Bytes of a library that are read before the rest is mapped."""
 SHELLS = frozenset({"bash", "dash", "ksh93", "mksh", "sh", "zsh", "zsh5"})
@@ -354,10 +355,11 @@ class Reader:
         return seen.writing or file.key in self.made or (seen.temporary and (self.puts_by or self.done))
 
     def _loads(self, file: OpenFile, known: Files) -> bool:
-        """Whether it is a library that is being loaded: its head is read, and the rest is mapped."""
-        if file.key in self.files or file.position > HEAD:
+        """Whether it is a library that is being loaded, whose head is read, and the rest mapped; or a module, which is read."""
+        path = known.by_key[file.key].path
+        if file.key in self.files or file.fd <= 2 or any(below(path, folder) for folder in self.folders):
             return False
-        return LIBRARY.search(known.by_key[file.key].path) is not None
+        return (file.position <= HEAD and LIBRARY.search(path) is not None) or MODULE.search(path) is not None
 
     def _see_the_end(self, files: list[OpenFile], known: Files) -> None:
         """Whether the one input was read to its end, and what is read behind that is only what was put by."""
