@@ -165,12 +165,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def system(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same again, and whatever a test starts is in it."""
+    """The same, and whatever a test starts is in it."""
     monkeypatch.setitem(ENVIRONMENT, "APT_CONFIG", str(folder / "configuration"))
-    if "pollprog-test" in (folder / "root/var/lib/dpkg/status").read_text():
-        words = ["apt-get", "-y", "remove", "pollprog-test"]
-        subprocess.run(words, check=True, capture_output=True, timeout=PATIENCE, env=ENVIRONMENT)
     return folder
+
+
+@pytest.fixture
+def untouched(system: Path) -> Path:
+    """Nothing is installed in it, and nothing downloaded."""
+    words = ["apt-get", "-y", "remove", "pollprog-test"]
+    subprocess.run(words, check=True, capture_output=True, timeout=PATIENCE, env=ENVIRONMENT)
+    for left in (system / "root/var/cache/apt/archives").glob("*.deb"):
+        left.unlink()
+    return system
 
 
 @pytest.mark.tool("apt-get", "apt", "dpkg-deb")
@@ -191,20 +198,17 @@ def test_what_it_prints_and_how_it_ends_is_as_without_us(
 
 
 @pytest.mark.tool("apt-get", "dpkg-deb")
-def test_a_download_goes_where_it_would_have_gone(system: Path) -> None:
-    archives = system / "root/var/cache/apt/archives"
-    for left in archives.glob("*.deb"):
-        left.unlink()
-    done = told("apt-get -y --download-only install pollprog-test", system, "apt")
+def test_a_download_goes_where_it_would_have_gone(untouched: Path) -> None:
+    done = told("apt-get -y --download-only install pollprog-test", untouched, "apt")
     assert done[-1]["exit"] == 0
-    assert list(archives.glob("*.deb"))
+    assert list((untouched / "root/var/cache/apt/archives").glob("*.deb"))
 
 
 @pytest.mark.tool("apt-get", "dpkg-deb")
-def test_a_slow_one_is_told(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_one_is_told(untouched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENVIRONMENT, "WANTED", "both")
-    (system / "lines").unlink(missing_ok=True)
-    lines = told("apt-get -y install pollprog-test", system, "apt")
+    (untouched / "lines").unlink(missing_ok=True)
+    lines = told("apt-get -y install pollprog-test", untouched, "apt")
     assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert {line["phase"] for line in lines[:-1]} == {"installing"}
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
