@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Most tests wait for something: a few of them side by side take no longer than one.
-TESTS := -m pytest -n 3 --dist loadfile
+# Most tests wait for something: a few of them side by side take no longer than one, four on two cores too.
+TESTS := -m pytest -n 4 --dist loadfile
 
 .PHONY: demo test check format docs bench clean setup
 
