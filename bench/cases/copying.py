@@ -32,7 +32,7 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
         yield Tool("evidence", f"install -m 600 {file} out", "steady", "out", "rm -f out")
         yield Tool("evidence", f"cat {file} > out", "steady", "out", "rm -f out", program="cat", script=True)
         yield Tool("dd", f"dd if={file} of=out bs=64k", "steady", "out", "rm -f out", r"copied.*")
-    scratch.sh("mkdir files; split -a 4 -b 16k random files/")
+    scratch.sh("mkdir files; split -a 4 -b 32k random files/")
     yield Tool("evidence", "cp -r files out", "steady", "out", "rm -rf out")
     yield Tool("rsync", "rsync -a files/ out", "steady", "out", "rm -rf out")
     elsewhere = Path("/dev/shm") / scratch.path.name
