@@ -239,7 +239,7 @@ def test_the_example_measures_by_a_file_with_the_size_of_another(
         ("stream = 'stdout'\npattern = '(?P<percent>'\n", "3: tools.x.pattern: missing ), unterminated subpattern"),
         ("stream = 'stdout'\npattern = '(?P<share>.)'\n", "3: tools.x.pattern: '(?P<share>.)': its groups are "),
         ("stream = 'stdout'\npattern = '.*'\n", "3: tools.x.pattern: '.*': its groups are "),
-        ("stream = 'stdout'\npattern = '((a+)+)(?P<percent>.)'\n", "3: tools.x.pattern: a pattern that repeats what repeats"),
+        ("stream = 'stdout'\npattern = '((a+)+)(?P<percent>.)'\n", "3: tools.x.pattern: a pattern that repeats what can be split"),
         ("stream = 'stdout'\npatterns = [\n'(?P<percent>.)',\n'.*a.*b.*(?P<phase>c)']\n", "3: tools.x.patterns: b'.*a.*b.*"),
         ("stream = 'stdout'\nunit = 'bits'\n", "3: tools.x.unit: 'bits' is none of bytes, items, parts"),
         ("status = ['-C', '3']\n", "2: tools.x.status: the number of the descriptor has no place in it: write {fd}"),

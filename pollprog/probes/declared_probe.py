@@ -15,7 +15,8 @@ from pollprog.probes.contract import STATUS
 from pollprog.probes.declared import FD, STREAMS
 from pollprog.probes.keptfile import KeptFile, by_rules
 from pollprog.probes.logged import Logged
-from pollprog.probes.records import Records, Rule, check_pattern
+from pollprog.probes.patterns import check_pattern
+from pollprog.probes.records import Records, Rule
 from pollprog.probes.treesize import survey_tree
 from pollprog.sizes import parse_total
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from pollprog.probes.contract import STATUS
 from pollprog.probes.dpkg import named_files
+from pollprog.probes.patterns import LONGEST
 from pollprog.probes.procio import Activity
-from pollprog.probes.records import LONGEST
 from pollprog.status import Sample, Unit
 
 if TYPE_CHECKING:

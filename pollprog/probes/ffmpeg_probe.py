@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pollprog.probes.contract import STATUS
+from pollprog.probes.patterns import LONGEST
 from pollprog.probes.procio import Activity
-from pollprog.probes.records import LONGEST
 from pollprog.status import Bound, Sample, Unit
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pollprog.probes.patterns import LONGEST, check_pattern
 from pollprog.probes.procio import Activity
-from pollprog.probes.records import LONGEST, check_pattern, counts
+from pollprog.probes.records import counts
 from pollprog.status import Bound, Sample
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["PytestLogged", "PytestProbe"]
 
 SHARE = rb"\[(?P<percent>  [0-9]| [1-9][0-9]|100)%\]"
-COUNT = rb"\[ *(?P<current>[0-9]{1,9})/(?P<total>[0-9]{1,9})\]"
+COUNT = rb"\[ *+(?P<current>[0-9]{1,9})/(?P<total>[0-9]{1,9})\]"
 LINES = (
     rb"(?:\S.{0,500} )?[.,FEsxXR]+ *",
-    rb"\S.{0,800}(?:PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS|RERUN)(?: \([^)]{0,200}\))? *",
+    rb"\S.{0,800}(?:PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS|RERUN)(?: \([^)]{0,200}+\))?+ *+",
 )
 """What stands before: dots, behind a file if there is one; a test and how it went."""
 

@@ -12,7 +12,7 @@ Where the phases have weights, all of them are told as one fraction that never f
 a phase that is not among them is told by the one before. Without weights, each phase begins at 0. Within a phase a record that says less than one before it is not believed.
 
 A pattern is searched in a thread beside others, and the interpreter lets none of them run meanwhile. So a record is cut at `LONGEST`
-bytes, and a pattern that may take for ever on some line, as ``(a+)+`` does, is refused.
+bytes, and a pattern that may take for ever on some line, as ``(a+)+`` does, is refused (`pollprog.probes.patterns`).
 """
 
 from __future__ import annotations
@@ -22,27 +22,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pollprog.phases import WHOLE, Steps
+from pollprog.probes.patterns import LONGEST, check_pattern
 from pollprog.probes.procio import Activity
 from pollprog.status import Bound, Sample, Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-    from typing import Any
+    from collections.abc import Collection, Mapping, Sequence
 
     from pollprog.phases import Step
     from pollprog.probes import Target
 
-__all__ = ["LONGEST", "Records", "Rule"]
+__all__ = ["Records", "Rule"]
 
-LONGEST = 1024
-"""Bytes of a record that are looked at."""
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b[78=>]|[\x00-\x08\x0e-\x1f]")
 """What moves the cursor or sets a colour, and the marks that readline puts around that."""
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 DIGITS = 18
 """A count of more digits is none."""
-MOST_WIDE = 2
-"""Parts of a pattern that take almost any text, as ``.*`` does: with each, the time that a long line takes is a power higher."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,55 +183,3 @@ def number(text: bytes) -> int:
     if not digits.isdigit() or len(digits) > DIGITS:
         raise ValueError("not a count")
     return int(digits)
-
-
-# --- patterns
-
-
-def check_pattern(pattern: bytes) -> None:
-    """Raise ValueError for a pattern that may take for ever on some line of `LONGEST` bytes.
-
-    That is one that repeats what repeats (``(a+)+``), or has many parts that take almost any text (``.*x.*y.*``). Possessive ones
-    (``a++``, ``(?>…)``) never go back, and may stand anywhere.
-    """
-    from re import _parser  # type: ignore[attr-defined] # the only place where a pattern can be looked into
-
-    if wide(_parser.parse(pattern), inside=False) > MOST_WIDE:
-        raise ValueError(
-            f"{pattern!r} may take too long: it has more than {MOST_WIDE} parts like .*; say what they may hold"
-        )
-
-
-def wide(parsed: Iterable[tuple[Any, Any]], *, inside: bool) -> int:
-    """How many repeats there are that take almost any text. ValueError for one within another."""
-    found = 0
-    for code, argument in parsed:
-        kind = str(code)
-        if kind in ("MAX_REPEAT", "MIN_REPEAT"):
-            _, most, body = argument
-            many = most > DIGITS
-            if many and inside:
-                raise ValueError("a pattern that repeats what repeats may take for ever: make the inner one possessive")
-            found += wide(body, inside=inside or most > 1)
-            found += many and any(takes_any(part) for part in body)
-        elif kind in ("ATOMIC_GROUP", "POSSESSIVE_REPEAT"):
-            inner = argument if kind == "ATOMIC_GROUP" else argument[2]
-            found += wide(inner, inside=False)
-        elif kind == "SUBPATTERN":
-            found += wide(argument[3], inside=inside)
-        elif kind == "BRANCH":
-            found += sum(wide(branch, inside=inside) for branch in argument[1])
-        elif kind in ("ASSERT", "ASSERT_NOT"):
-            found += wide(argument[1], inside=inside)
-    return found
-
-
-def takes_any(part: tuple[Any, Any]) -> bool:
-    """Whether this part takes almost any byte."""
-    kind = str(part[0])
-    if kind == "IN":
-        inner = str(part[1][0][0])
-        return inner == "NEGATE" or any(
-            "NOT_" in str(category) for code, category in part[1] if str(code) == "CATEGORY"
-        )
-    return kind in ("ANY", "NOT_LITERAL")

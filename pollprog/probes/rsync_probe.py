@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from pollprog.probes.patterns import LONGEST
 from pollprog.probes.procio import Activity
 from pollprog.probes.program import has_option
-from pollprog.probes.records import LONGEST, number
+from pollprog.probes.records import number
 from pollprog.status import Bound, Sample, Unit
 
 if TYPE_CHECKING:
