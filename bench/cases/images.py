@@ -70,6 +70,6 @@ def of_qemu(scratch: Scratch) -> Iterator[Tool]:
     overlay = "qemu-img create -f qcow2 -b full -F qcow2 top"
     yield Tool("qemu-img", "qemu-img rebase -b empty -F qcow2 top", "disk", "top", f"rm -f top; {overlay}")
     commit = "rm -f base; cp empty base; qemu-img rebase -u -b base -F qcow2 top"
-    scratch.sh("rm full raw")
+    scratch.sh("mv full top; rm raw")
     yield Tool("qemu-img", "qemu-img commit -d top", "disk", before=commit)
     scratch.sh("rm -f top base empty")
