@@ -32,8 +32,8 @@ TRIES = 10
 
 RUNS = {
     "7z": "7z a -mx1 -mmt1 -bd out.7z large",
-    "dd": "dd if=large of=out bs=64k",
-    "ddrescue": "ddrescue -q -b 4096 -c 16 large out",
+    "dd": "dd if=large of=out bs=512",
+    "ddrescue": "ddrescue -q -b 512 -c 4 large out",
     "ffmpeg": "ffmpeg -nostdin -v error -i sound.wav -y out.flac",
     "gpg": "gpg --homedir . --batch --pinentry-mode loopback --passphrase x -o out -z 1 -c large",
     "nbdcopy": "nbdcopy --requests=1 --threads=1 --request-size=65536 large out",

@@ -77,7 +77,7 @@ def backup(tmp_path_factory: pytest.TempPathFactory, installed: Any) -> Path:
     """A folder with something to back up, and a repository with an archive of less."""
     assert installed.name == "borg"
     folder = tmp_path_factory.mktemp("backup")
-    for name, size in (("little", 1 << 17), ("data", 1 << 20)):
+    for name, size in (("little", 1 << 17), ("data", 2 << 20)):
         (folder / name).mkdir()
         for number in range(4):
             (folder / name / str(number)).write_bytes(os.urandom(size))
@@ -90,7 +90,7 @@ def test_a_backup_is_told_with_a_total(backup: Path) -> None:
     borg = "borg --log-json --progress create --compression lzma,6 --chunker-params fixed,65536"
     *lines, last = told(f"--probe borg {borg} repo::two data 2>log", backup, "borg")
     assert len(lines) >= 2
-    assert 4 << 20 in {line["total"] for line in lines}
+    assert 8 << 20 in {line["total"] for line in lines}
     assert [line["current"] for line in lines] == sorted(line["current"] for line in lines)
     assert last["state"] == "succeeded"
 
