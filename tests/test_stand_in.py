@@ -84,7 +84,9 @@ def seen(command: str) -> bytes:
     """All that a terminal gets of a command, and of its exit status."""
     terminal = Terminal(12, 70)
     try:
-        terminal.run("bash", "-c", f"{command}; status=$?; wait; echo status $status")  # the wait is for >(cat)
+        terminal.run(
+            "bash", "-c", f"{command}; status=$?; wait $!; echo status $status"
+        )  # the wait is for `{ …; } > >(cat)`
         assert terminal.wait_end() == 0
         return terminal.seen
     finally:
@@ -106,7 +108,7 @@ exit 7
 )
 def test_what_it_writes_arrives_byte_for_byte_in_its_order(talk: Path, place: str, tmp_path: Path) -> None:
     command = says(talk, MANNERS)
-    plain, heard = (seen(f"cd {tmp_path}; set -o pipefail; {before} {command} {place}") for before in ("", RUN))
+    plain, heard = (seen(f"cd {tmp_path}; set -o pipefail; {{ {before} {command}; }} {place}") for before in ("", RUN))
     assert b"status 7" in plain
     assert heard == plain
 
