@@ -50,7 +50,6 @@ OURS = {
     "ffmpeg": "ffmpeg",
     "genisoimage": "genisoimage mkisofs",
     "git": "git",
-    "gpg": "gpg gpg2",
     "head": "head",
     "make": "make gmake cmake",
     "mke2fs": "mke2fs mkfs.ext2 mkfs.ext3 mkfs.ext4",

@@ -46,7 +46,6 @@ PACKAGES = {
     "find": "findutils",
     "gcc": "gcc",
     "git": "git",
-    "gpgconf": "gpgconf",
     "gunzip": "gzip",
     "head": "coreutils",
     "initdb": "postgresql",

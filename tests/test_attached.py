@@ -35,7 +35,6 @@ RUNS = {
     "dd": "dd if=large of=out bs=512",
     "ddrescue": "ddrescue -q -b 512 -c 4 large out",
     "ffmpeg": "ffmpeg -nostdin -v error -i sound.wav -y out.flac",
-    "gpg": "gpg --homedir . --batch --pinentry-mode loopback --passphrase x -o out -z 1 -c large",
     "nbdcopy": "nbdcopy --requests=1 --threads=1 --request-size=65536 large out",
     "qemu-img": "qemu-img convert -c -O qcow2 large out",
     "xz": "xz -0 -T1 -k -f large",

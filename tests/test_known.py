@@ -30,6 +30,7 @@ TRIES = 10
 MOST = 1.01
 """What a program reads of itself and its libraries is counted, too, where bytes read are; the channel says no more than all."""
 
+GPG = "gpg --homedir . --batch --pinentry-mode loopback --passphrase x -z 0"
 RUNS = {
     "cp": "cp large out",
     "cp -r": "cp -r folder large copied",
@@ -62,6 +63,8 @@ RUNS = {
     "lbunzip2": "lbunzip2 -k -f many.bz2",
     "zip": "zip -q -r out.zip folder",
     "unzip": "unzip -q -o packed.zip -d into",
+    "gpg": f"{GPG} -o out -c large",
+    "gpg -d": f"{GPG} -o out.d -d large.gpg",
     "cmp": "cmp large copy",
     "grep": "grep -c nothing one two large copy",
     "wc": "wc one",
@@ -81,6 +84,7 @@ SERVED = {"pg_dump", "pg_dumpall", "pg_restore", "mysqldump", "mariadb-dump", "m
 """They need a server: test_pg_basebackup.py and test_mysqldump.py run them."""
 PACKING = """
 cp large copy; gzip -k -1 large; bzip2 -k one; cat one.bz2 one.bz2 one.bz2 one.bz2 > many.bz2; zstd -q large
+gpg --homedir . --batch --pinentry-mode loopback --passphrase x -z 0 -c large
 tar czf packed.tgz folder folder; tar cf packed.tar folder large; zip -q -r -1 packed.zip folder large
 """
 FRESH = """
@@ -115,6 +119,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
     Path("/dev/shm/pollprog-test-known").unlink(missing_ok=True)
     shutil.rmtree("/dev/shm/pollprog-test-known-tree", ignore_errors=True)
+    if shutil.which("gpgconf"):  # its agent would take its sockets away while the folder is removed
+        subprocess.run(["gpgconf", "--homedir", folder, "--kill", "all"], check=True, timeout=PATIENCE)
     shutil.rmtree(folder)
 
 

@@ -78,6 +78,14 @@ KNOWN = (
         "One that stops at what it has found, as `cmp` and `grep -q` do, ends before the whole.",
     ),
     Row(
+        "gpg",
+        ("gpg",),
+        f"{POSITION}; what it says itself (`--status-fd`) comes once a second, and later",
+        SAME,
+        SIZES,
+        "Of what comes from a pipe there is no total, unless a program before it in the pipeline reads a file.",
+    ),
+    Row(
         "pg_dump",
         ("pg_dump", "pg_dumpall"),
         "by evidence: what it has written",
