@@ -29,24 +29,21 @@ import pytest
 def test_it_waits(number):
     time.sleep(0.1)
 """
-TEXTS = 2000
+TEXTS = 3000
 COMMIT = "git -c user.name=a -c user.email=a@a commit -qm a"
 
 
 def repository(scratch: Scratch) -> None:
-    """Three states of many texts, and a ``slow`` that hands on 3 MiB of a pack a second."""
-    chance = random.Random(1)
-    words = [f"{chance.getrandbits(32):x}" for _ in range(20_000)]
+    """Many texts, each in two states and packed, and a ``slow`` that hands on 2 MiB of a pack a second."""
     scratch.sh(
-        "git init -q repository; printf '#!/bin/sh\ngit-upload-pack \"$@\" | pv -q -L 3m\n' > slow; chmod +x slow"
+        "git init -q repository; printf '#!/bin/sh\ngit-upload-pack \"$@\" | pv -q -L 2m\n' > slow; chmod +x slow"
     )
-    for state in range(3):
+    for state in range(2):
         for number in range(int(TEXTS * scratch.scale)):
-            begin = number * 7 % 15_000
-            text = [*words[begin : begin + 2500], f"{number}"]
-            text[:state] = ["edited"] * state
-            (scratch.path / "repository" / f"{number}").write_text(" ".join(text))
+            path = scratch.path / "repository" / f"{number}"
+            path.write_text(random.Random(number).randbytes(4096).hex(" ", 8) + " edited" * state)
         scratch.sh(f"cd repository; git add .; {COMMIT}")
+    scratch.sh("git -C repository repack -a -d -q")
 
 
 def cases(scratch: Scratch) -> Iterator[Tool]:

@@ -22,28 +22,28 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
     """Each with an image file for the device."""
     scratch.tree("tree", 2048)
     yield Tool("badblocks", "badblocks -s image", "steady", before=IMAGE, blurred=PERCENT)
-    yield Tool("badblocks", "badblocks -w image", "disk", "image", "truncate -s 128M image", PERCENT)
+    yield Tool("badblocks", "badblocks -w image", "disk", "image", "truncate -s 512M image", PERCENT)
     yield Tool(
         "zerofree",
         "zerofree -v image",
         "steady",
-        before=f"test -e used || {{ cat random random > used; {MAKE} -b 1024 -E nodiscard used; }}; cp used image",
+        before=f"test -e used || {{ cat random random random random > used; {MAKE} -b 1024 -E nodiscard used; }}; cp used image",
     )
+    yield Tool(
+        "mke2fs",
+        f"{MAKE[:-3]} -E lazy_itable_init=0,nodiscard image",
+        "phases",
+        before="rm -f image; truncate -s 300G image",
+        blurred=r"[ \d]+/\d+|\x08+|UUID.*",
+    )
+    scratch.sh("rm -f image")
     with scratch_folder("/dev/shm") as memory:
         yield Tool(
-            "mke2fs",
-            f"{MAKE[:-3]} -b 1024 -E lazy_itable_init=0,nodiscard -O ^has_journal,^resize_inode -i 1048576 {memory}/image",
+            "e2fsck",
+            f"e2fsck -fy {memory}/image",
             "phases",
-            before=f"rm -f {memory}/image; truncate -s 3T {memory}/image",
-            blurred=r"[ \d]+/\d+|\x08+|UUID.*",
+            before=f"test -e {memory}/image || {{ truncate -s 512G {memory}/image; mke2fs -q -F -t ext2 -i 4096 {memory}/image; }}",
         )
-    yield Tool(
-        "e2fsck",
-        "e2fsck -fy image",
-        "phases",
-        before=f"rm -f image; truncate -s 4T image; {MAKE} -i 1048576 -E lazy_itable_init=1,nodiscard "
-        "-O ^has_journal,^resize_inode,^64bit image",
-    )
     yield Tool(
         "resize2fs",
         "resize2fs -p -M image",
@@ -52,11 +52,11 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
     )
     yield Tool("shred", "shred -n 2 image", "disk", before=IMAGE)
     secret = "--key-file key --pbkdf pbkdf2 --pbkdf-force-iterations 1000"
-    scratch.sh(f"head -c 32 /dev/urandom > key; truncate -s 528M luks; cryptsetup -q luksFormat {secret} luks")
+    scratch.sh(f"head -c 32 /dev/urandom > key; truncate -s 2064M luks; cryptsetup -q luksFormat {secret} luks")
     yield Tool(
         "cryptsetup",
         f"cryptsetup reencrypt --force-offline-reencrypt {secret} --hotzone-size 2M image",
         "disk",
         before="rm -f image; cp luks image",
-        blurred=r"(?s).*",
+        blurred=r"(?:\x1b\[2K\r)?(?:Progress|Finished)[^\n]*\n?",
     )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cases import Tool
@@ -30,7 +33,6 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
     names = [f"pollprog-{number}" for number in range(NUMBER)]
     entries = [make(scratch, name) for name in names]
     (scratch.path / "source/Packages").write_text("".join(entries))
-    (root / "etc/apt/sources.list").write_text(f"deb [trusted=yes] copy:{scratch.path}/source ./\n")
     remove = f"dpkg {options} -P {' '.join(names)}"
     yield Tool("dpkg", f"dpkg {options} -i {' '.join(f'source/{name}.deb' for name in names)}", "phases", before=remove)
     sure = " ".join(
@@ -40,19 +42,44 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
             f"Dir::State::status={root}/var/lib/dpkg/status",
             f"Dir::Log={root}/var/log/apt",
             "Debug::NoLocking=true",
+            "Acquire::http::Dl-Limit=100000",
             "APT::Sandbox::User=root",
             *(f"DPkg::Options::={option}" for option in options.split()),
         )
     )
-    scratch.sh(f"apt-get {sure} update")
-    before = f"{remove}; apt-get {sure} clean; apt-get {sure} -s install {names[0]}"
-    yield Tool(
-        "apt",
-        f"apt-get -y {sure} install {' '.join(names)}",
-        "phases",
-        before=before,
-        blurred=r"(?m)^(?:Reading|Building) .*\n|Fetched.*|\(Read.*",
-    )
+    with serving(scratch) as address:
+        (root / "etc/apt/sources.list").write_text(f"deb [trusted=yes] {address} ./\n")
+        scratch.sh(f"apt-get {sure} update")
+        yield Tool(
+            "apt",
+            f"apt-get -y {sure} install {' '.join(names)}",
+            "phases",
+            before=f"{remove}; apt-get {sure} clean; apt-get {sure} -s install {names[0]}",
+            blurred=r"(?m)^(?:Reading|Building) .*\n|Fetched.*|\(Read.*",
+        )
+
+
+@contextmanager
+def serving(scratch: Scratch) -> Iterator[str]:
+    """The address at which the packages can be had."""
+    words = [
+        sys.executable,
+        "-u",
+        "-m",
+        "http.server",
+        "0",
+        "--bind",
+        "127.0.0.1",
+        "--directory",
+        f"{scratch.path}/source",
+    ]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        port = server.stdout.readline().split()[5]
+        try:
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            server.terminate()
 
 
 def make(scratch: Scratch, name: str) -> str:

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 def cases(scratch: Scratch) -> Iterator[Tool]:
     """Of one text, or a folder."""
-    scratch.text("text", 96)
+    scratch.text("text", 224)
     scratch.sh("mkdir texts; split -n 8 text texts/; head -c $(($(stat -c %s text) / 3)) text > short")
     yield Tool("xz", "xz -1 -T1 -k text", "steady", "text.xz", "rm -f text.xz")
     yield Tool("xz", "xz -1 -T2 -k text", "steady", "text.xz", "rm -f text.xz")
     yield Tool(
-        "gpg",
+        "evidence",
         "gpg --homedir . --batch --pinentry-mode loopback --passphrase x --s2k-count 65536 -o out -z 6 -c text",
         "steady",
         before="rm -f out",

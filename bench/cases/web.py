@@ -39,7 +39,7 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
         yield Tool("pip", f"{PIP} install {source} --target out paced", "parts", "out/paced", "rm -rf out", SPEEDS)
     scratch.random("random", 2048)
     with nbd(scratch.path):
-        yield Tool("nbdcopy", "nbdcopy --requests=4 nbd+unix:///?socket=socket out", "steady", "out", "rm -f out")
+        yield Tool("nbdcopy", "nbdcopy --requests=4 nbd+unix:///?socket=socket out", "steady", "out", "rm -rf out")
 
 
 class Answer(BaseHTTPRequestHandler):

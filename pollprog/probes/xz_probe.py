@@ -26,7 +26,7 @@ ANSWER = re.compile(rb" *([0-9]{1,3})(?:[.,]([0-9]))? % .*")
 class XzProbe:
     """How far one xz is. `interval`: the least number of seconds between two signals."""
 
-    def __init__(self, target: Target, *, interval: float = 1.0) -> None:
+    def __init__(self, target: Target, *, interval: float = 0.1) -> None:
         self._asker = Asker(target, TOOL, SIGUSR1, 2, interval=interval)
         self._total = target.total
         self._activity = Activity(target.tree)
