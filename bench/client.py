@@ -4,9 +4,10 @@
 
 The daemon is a real one, in a process of its own. All sides take turns, and a ratio is the median of those of each round. A call is
 that of a command that sleeps, with a status each tenth of a second. The looks come from a second thread of the same process,
-while the call waits, and each of them is timed. The echo is a trio server that sends back what it has read, and a client that
-blocks on its socket: what no protocol can do without. The same client asks the daemon, and so does a handle. It is asked back to back, where the echo is quick to meet a server that is
-awake yet, and with a millisecond between, where both have to be woken. The exit status is 0 whatever the figures are.
+while the call waits, and each of them is timed. The echo is a trio server that sends back what it has read, to a client that is in trio, too:
+what no protocol in trio can do without. Our clients ask the daemon beside it. Besides, a bare socket without any of trio asks both servers: that shows what
+the daemon costs, and what the handle does itself. All are asked back to back, where the server is awake yet, and with a millisecond between, where both
+sides have to be woken. The exit status is 0 whatever the figures are.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import trio
 from cost import judged, tell, tell_ratio
 
 import pollprog
 from pollprog.conversation import Asked, Conversation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
 SLEEP = "2"
 LOOKS = 10_000
@@ -143,7 +145,7 @@ def requests(daemon: str, echo: str, rounds: int, number: int) -> None:
         for pause, words in (0.0, "back to back"), (0.001, "a millisecond apart"):
             sides: dict[str, tuple[Callable[[], None], list[float]]] = {
                 "echo": (bounce, []),
-                "the same client": (talk, []),
+                "the same socket": (talk, []),
                 "a handle": (ask, []),
             }
             for _ in range(rounds):
@@ -153,7 +155,43 @@ def requests(daemon: str, echo: str, rounds: int, number: int) -> None:
             for who, (_, ours) in sides.items():
                 ratio = median(one / other for one, other in zip(ours, theirs, strict=True))
                 note = f"p50 {median(ours) * 1e6:.0f} µs; {median(theirs) * 1e6:.0f} µs"
-                tell_ratio(f"request and reply, {words}, by {who} / bare trio echo", ratio, 2.0, note)
+                tell(f"request and reply, {words}, by {who} / by a bare socket", f"{ratio:.3f}", "", "", note)
+
+
+async def in_trio(daemon: str, echo: str, rounds: int, number: int) -> None:
+    """The same beside an echo of which both sides are in trio; our clients take turns with it."""
+    asked = Conversation().ask(Asked("org.pollprog.operations.List", {"limit": 0}))
+    stream = await trio.open_unix_socket(echo)
+    async with stream, pollprog.open_client(daemon) as client:
+        with pollprog.connect(daemon) as handle:
+
+            async def bounce() -> None:
+                await stream.send_all(asked)
+                assert await stream.receive_some(65536)
+
+            async def ask() -> None:
+                await client.call("List", limit=0)
+
+            async def ask_blocking() -> None:
+                handle.call("List", limit=0)
+
+            for pause, words in (0.0, "back to back"), (0.001, "a millisecond apart"):
+                theirs: list[float] = []
+                sides = {"a client in trio": (ask, []), "a handle": (ask_blocking, [])}
+                for _ in range(rounds):
+                    for took, what in (theirs, bounce), *((took, what) for what, took in sides.values()):
+                        took.append(median([await timed_in_trio(what, pause) for _ in range(number)]))
+                for who, (_, ours) in sides.items():
+                    ratio = median(one / other for one, other in zip(ours, theirs, strict=True))
+                    note = f"p50 {median(ours) * 1e6:.0f} µs; {median(theirs) * 1e6:.0f} µs"
+                    tell_ratio(f"request and reply, {words}, by {who} / bare trio echo", ratio, 2.0, note)
+
+
+async def timed_in_trio(what: Callable[[], Awaitable[None]], pause: float) -> float:
+    await trio.sleep(pause)
+    begun = time.perf_counter()
+    await what()
+    return time.perf_counter() - begun
 
 
 def copies(daemon: str, rounds: int) -> None:
@@ -199,6 +237,7 @@ def main() -> None:
         serving(ECHO, Path(folder, "echo")) as echo,
     ):
         requests(daemon, echo, arguments.rounds, arguments.requests)
+        trio.run(in_trio, daemon, echo, arguments.rounds, arguments.requests)
         copies(daemon, arguments.rounds)
         calls(daemon, arguments.rounds)
 

@@ -63,7 +63,7 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
         before="rm -rf out; git init -q out",
         blurred=r"(?s)remote.*",
     )
-    yield Tool("git", "git -C repository repack -a -d -f", "phases")
+    yield Tool("git", "git -C repository repack -a -d -f --window=150", "phases")
     yield Tool(
         "ninja",
         "ninja -j1 -f build.ninja",
