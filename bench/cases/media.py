@@ -16,7 +16,7 @@ FIGURES = r"(?m)^ +encoder.*\n|Input #0(?:.*\n)*?.*Duration.*\n|.*\r|frame=.*|\[
 
 def cases(scratch: Scratch) -> Iterator[Tool]:
     """Of a test picture."""
-    length = 150 * scratch.scale
+    length = 400 * scratch.scale
     scratch.sh(f"ffmpeg -f lavfi -i testsrc2=duration={length}:size=640x360 -threads 1 -c:v mpeg4 -q:v 5 in.mkv")
     encode = "-fflags +bitexact -flags:v +bitexact -threads 1 -c:v libx264 -preset ultrafast"
     yield Tool("ffmpeg", f"ffmpeg -y -i in.mkv {encode} out.mkv", "steady", "out.mkv", "rm -f out.mkv", FIGURES)
