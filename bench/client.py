@@ -200,7 +200,7 @@ def copies(daemon: str, rounds: int) -> None:
         source, copy = Path(folder, "source"), Path(folder, "copy")
         source.write_bytes(os.urandom(1 << 20) * (COPIED >> 20))
         ours, theirs = [], []
-        for _ in range(rounds + 1):
+        for _ in range(4 * rounds + 1):  # five are too few for some hundredths
             for took, what in (
                 (theirs, lambda: subprocess.run(["cp", source, copy], check=True)),
                 (ours, lambda: handle.call("CopyFile", source=source, destination=copy)),
