@@ -16,12 +16,12 @@ FOR_EVER = [
     rb"(a+)+", rb"(?:\d+\s*)*x", rb"(a|b+)*", rb"(?:(a*)x?){2,}", rb".*a.*b.*", rb"\S+ ?[^x]+ ?.+",
     rb"(a|ab|b)*c", rb"(a?){40}a{40}", rb"(a{1,10}){1,10}b", rb"(?:a{1,3})+", rb"\s*\s*\s*\s*q", rb"\w*\d*[0-9a-f]*x",
     rb"(?:a|a)*b", rb"(?:a?b?)*c", rb"a?" * 40 + b"a" * 40, rb"(?:a|aa)" * 30 + b"b", rb"(a*)\1b", rb"(?>(?:a|a)*)b", rb"(?=(a+)+b)a",
-    rb"a*a*ba*a*c", rb"[ab]*ab[ab]*ab[ab]*c", rb"(?i:A*)a*[aA]*b", rb"(?:.*|x)(?:.*|y).*z", rb".*(?:x.*)?.*q",
+    rb"a*a*ba*a*c", rb"[ab]*ab[ab]*ab[ab]*c", rb"(?i:A*)a*[aA]*b", rb"(?:.*|x)(?:.*|y).*z", rb".*(?:x.*)?.*q", rb"b+a*b*?(?:(?:b|\da?)*+b)?", rb"a*a*(?=a*b)a", rb"[ab]*?(?:a*?bb|[ab]?)++bb", rb".*[ab]*(?>a+b?)c",
 ]  # fmt: skip
 QUICK = [
     rb"(?:a++)+", rb"(?>a+)+", rb".*a.*", rb"\d+ \d+ \d+ \d+", rb"(?:ab)*(?=c+)", rb"(?:ab|cd)*x", rb"[^,]*,[^,]*,[^,]*,[^,]*",
     rb" +[0-9,]+ +[0-9]{1,3}% +[0-9.]+[kMG]?B/s +[0-9:]+(?: \(.*\))?", rb"a*+a*+a*+b", rb"^x$|y\b", rb"(?:[0-9]{3},)*[0-9]{3}", rb"a?a?a?a{3}",
-    rb"(?!x).*", rb"(?:ab|a[bc])*d", rb"(?i)progress: +[0-9.]+%", rb".*\D",
+    rb"(?!x).*", rb"(?:ab|a[bc])*d", rb"[ab]*(?:a|1)*+b", rb".*" + b"a" * 1100 + rb".*", rb"(?i)progress: +[0-9.]+%", rb".*\D",
 ]  # fmt: skip
 
 

@@ -6,8 +6,8 @@ more ways than anybody can wait for. What stands between two repeats and takes n
 found at fewer places.
 
 So a pattern is walked from left to right, and the repeats are counted that share one text: each that takes any number counts 1, one that takes
-up to k less, by the logarithm. What is possessive or atomic, ``a++``, ``(?>…)``, takes what it takes, and counts nothing. The count is on the
-safe side: some patterns are refused that never take long. (The theory: Weideman and others, "Analyzing Matching Time Behavior of
+up to k less, by the logarithm. What is possessive or atomic, ``a++``, ``(?>…)``, takes what it takes, and shares nothing with what follows;
+but it is tried anew for each way in which those before it share. The count is on the safe side: some patterns are refused that never take long. (The theory: Weideman and others, "Analyzing Matching Time Behavior of
 Backtracking Regular Expression Matchers by Using Ambiguity of NFA", 2016.)
 """
 
@@ -127,12 +127,12 @@ def behind(item: Item, ways: list[Shared]) -> list[Shared]:
         found = [way for one in argument[1] for way in through(one, ways)]
         return [way._replace(repeats=way.repeats + weight) for way in found]
     if kind in ("ATOMIC_GROUP", "POSSESSIVE_REPEAT"):
-        within = argument if kind == "ATOMIC_GROUP" else argument[2]
-        check_within(within)
-        there = [way.past(taken_by([item])) for way in ways]
-        return there if kind == "ATOMIC_GROUP" or argument[0] else [*there, *ways]
+        least, most, within = (1, 1, argument) if kind == "ATOMIC_GROUP" else argument
+        check_within(within, most, ways)
+        there = [way.past(taken_by(within)) for way in ways]
+        return there if least else [*there, *ways]
     if kind in ("ASSERT", "ASSERT_NOT"):
-        check_within(argument[1])
+        check_within(argument[1], 1, ways)
         return ways
     if kind == "AT":
         return ways
@@ -155,15 +155,19 @@ def behind_repeat(least: int, most: int, body: Sequence[Item], ways: list[Shared
     return inside if least else [*inside, *ways]
 
 
-def check_within(body: Sequence[Item]) -> None:
-    """What is tried by itself takes no longer than its share: linear, as it is tried at many places."""
-    if power(body) > 1 + share_of(2):
-        raise ValueError("a possessive or atomic part, or one that looks ahead, may take too long by itself")
+def check_within(body: Any, most: int, ways: list[Shared]) -> None:
+    """Of what is tried by itself, again for each way to it: it takes no longer than its length, nor the pattern with it than it may."""
+    taken, (shortest, longest) = taken_by(body), body.getwidth()
+    length = share_of(most) + share_of(longest - shortest + 1)
+    if power(body) > 1 + share_of(2) or any(
+        way.repeats and way.common & taken and way.power + length > MOST for way in ways
+    ):
+        raise ValueError("a possessive or atomic part, or one that looks ahead, may take too long where it stands")
 
 
 def share_of(ways: int) -> float:
     """How much so many ways are, of as many as a record has bytes."""
-    return min(1.0, log2(ways) / log2(LONGEST))
+    return min(1.0, log2(max(ways, 1)) / log2(LONGEST))
 
 
 def is_plain(body: Sequence[Item]) -> bool:
