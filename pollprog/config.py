@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, get_args, get_typ
 import msgspec
 from msgspec import Meta, Struct, field
 
-from pollprog.errors import ConfigurationError
+from pollprog.errors import ConfigurationError, visible
 from pollprog.status import Bound, Unit
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
 
 def wrong_line(path: str, line: int, what: str) -> ConfigurationError:
     """The error for something on this line."""
-    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in what)
+    text = visible(what)
     return ConfigurationError(f"{path}, line {line}: {text}")
 
 

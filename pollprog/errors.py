@@ -287,6 +287,11 @@ class ExpectedMore(OperationError):
     """The method answers with several messages, and has to be called so."""
 
 
+def visible(text: str) -> str:
+    """A stranger's words within a text of ours, on one line of a terminal or a log: a mark stands for each letter that cannot be seen."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
 def leaves(error: BaseException) -> Iterator[BaseException]:
     """What is in an exception group, at any depth; of another exception, itself."""
     if isinstance(error, BaseExceptionGroup):

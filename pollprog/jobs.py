@@ -32,6 +32,7 @@ from pollprog.errors import (
     PollprogError,
     TooBusy,
     leaves,
+    visible,
 )
 from pollprog.fan import Fan
 from pollprog.messages import JobMessage, message_of, printable
@@ -379,6 +380,6 @@ def said_by(error: BaseException) -> str:
     """The text of a stranger's exception in one line; it may fail to give one."""
     try:
         words = " ".join(str(error).split())
-        return "".join(letter if letter.isprintable() else "\ufffd" for letter in words)
+        return visible(words)
     except Exception:  # noqa: BLE001 # a stranger's code
         return "no text"

@@ -25,7 +25,7 @@ import msgspec
 from msgspec import Meta
 
 from pollprog.describing import FIELD, NAME, doc_of, names_of, optional, type_text
-from pollprog.errors import InternalError, InvalidParameter, PathNotAbsolute
+from pollprog.errors import InternalError, InvalidParameter, PathNotAbsolute, visible
 from pollprog.messages import OperationMessage, ParameterMessage, StatusMessage
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Operation:
                 text = text.lower()  # as it is typed
             words.append(text if parameter.required else f"{parameter.name}={text}")
         title = " ".join([self.name, *words])[:500]
-        return "".join(letter if letter.isprintable() else "\ufffd" for letter in title)
+        return visible(title)
 
     def described(self) -> OperationMessage:
         """The declaration, for who wants to help with a call."""

@@ -27,7 +27,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from pollprog import errors
-from pollprog.errors import InvalidParameter, OperationError, PollprogError, ProtocolError
+from pollprog.errors import InvalidParameter, OperationError, PollprogError, ProtocolError, visible
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
@@ -261,7 +261,7 @@ def _in_words(types: str) -> str:
 
 def _printable(text: str, shown: int = _SHOWN) -> str:
     """A stranger's words, fit for one line of a terminal or of a log."""
-    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in text[: shown + 1])
+    text = visible(text[: shown + 1])
     return text if len(text) <= shown else text[: shown - 1] + "…"
 
 

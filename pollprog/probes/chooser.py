@@ -3,8 +3,8 @@
 A tool found below a shell, sudo or a pipeline counts as much as one at the top, so the whole tree is looked at again each
 second. A tool with a total comes before one without, and evidence speaks only where no tool has anything to say. What the
 user named is alone in speaking, also while it has nothing to say yet: another measure is not what was asked for. Where it is for a
-program that does not come, a warning says so. The second
-process that tools measure, and each after it, is a phase of its own: ``dd, part 2``.
+program that does not come, a warning says so. The second process that tools measure, and each after it, is a phase of its own:
+``dd, part 2``.
 
 A probe that raises, or says what no probe can mean, is left out from then on, with one line in the log, and the next best
 takes over. What hangs is for the sampler to notice, which drops this chooser; `at` says whom the next one has to leave out. A
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from pollprog import tools
 from pollprog.backlog import Backlog
-from pollprog.errors import PollprogError, UsageError
+from pollprog.errors import PollprogError, UsageError, visible
 from pollprog.launch import Command
 from pollprog.phases import part
 from pollprog.probes import Surveys, Target
@@ -357,7 +357,7 @@ class Chooser:
         present = sorted({told.name for _, told in self._tree.look()})
         log.warning(
             "nothing is told: among the programs (%s) is none that the probe %s knows; without --probe, what fits is found",
-            printable(", ".join(present[:SOME])) + (", …" if present[SOME:] else ""),
+            visible(", ".join(present[:SOME])) + (", …" if present[SOME:] else ""),
             name,
         )
 
@@ -423,11 +423,6 @@ class Chooser:
                 close(probe)
         if name == self._named:
             self._looked = float("-inf")  # the next look searches for tools
-
-
-def printable(text: str) -> str:
-    """The text with a question mark for each letter that cannot be seen."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def gone(process: Process) -> bool:
