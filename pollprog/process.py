@@ -156,7 +156,7 @@ class Process:
         self._kept: dict[str, int] = {}
         self._children = f"task/{pid}/children"
         self._told: tuple[bytes, Stat] | None = None
-        self._paths: dict[tuple[int, int, int], str] = {}
+        self._paths: dict[tuple[int, int, int], tuple[str, int]] = {}
         self._pidfd: int | None = None
         self._directory = -1
         if root == "/proc" and not proc_is_ours():
@@ -301,7 +301,7 @@ class Process:
                 return None
             descriptor = self._open(f"fdinfo/{fd}")
             try:
-                position, flags = parse_fdinfo(os.read(descriptor, 4096))
+                position, flags, inode = parse_fdinfo(os.read(descriptor, 4096))
             finally:
                 os.close(descriptor)
         except (OSError, ValueError):
@@ -309,28 +309,40 @@ class Process:
         if flags & O_PATH:
             return None
         if regular:
-            return OpenFile(fd, info.st_dev, info.st_ino, info.st_size, info.st_blocks * 512, position, flags)
-        size = block_device_size(info.st_rdev)
-        return OpenFile(fd, info.st_rdev, 0, size, size, position, flags)
+            file = OpenFile(fd, info.st_dev, info.st_ino, info.st_size, info.st_blocks * 512, position, flags)
+        else:
+            size = block_device_size(info.st_rdev)
+            file = OpenFile(fd, info.st_rdev, 0, size, size, position, flags)
+        return file if self._is_one(file, inode) else None
+
+    def _is_one(self, file: OpenFile, inode: int) -> bool:
+        """Whether its stat and its fdinfo tell of one file: in between another may have got the descriptor.
+
+        At first sight it has to be there still; from then on its fdinfo has to name the same inode (not everywhere that of stat).
+        """
+        key = (file.fd, *file.key)
+        if key in self._paths:
+            return self._paths[key][1] == inode
+        try:
+            path = os.readlink(f"fd/{file.fd}", dir_fd=self._directory)
+        except OSError:
+            path = ""
+        info = self.stream(file.fd)
+        if info is None or key_of(info) != file.key:
+            return False
+        self._paths[key] = path, inode
+        return True
 
     def path(self, file: OpenFile) -> str:
         """The name of an open file as the kernel tells it, looked up once; '' where it cannot be told."""
-        key = (file.fd, *file.key)
-        if key not in self._paths:
-            try:
-                self._paths[key] = os.readlink(f"fd/{file.fd}", dir_fd=self._directory)
-            except OSError:
-                return ""
-        return self._paths[key]
+        return self._paths.get((file.fd, *file.key), ("", 0))[0]
 
     def read(self, file: OpenFile, start: int, size: int) -> bytes:
         """What stands in one of its files, from `start`. OSError where we may not read it, or it is another file by now."""
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         descriptor = os.open(f"fd/{file.fd}", flags, dir_fd=self._directory)
         try:
-            info = os.fstat(descriptor)
-            key = (info.st_rdev, 0) if stat.S_ISBLK(info.st_mode) else (info.st_dev, info.st_ino)
-            if key != file.key:
+            if key_of(os.fstat(descriptor)) != file.key:
                 raise FileNotFoundError(f"descriptor {file.fd} is another file by now")
             return os.pread(descriptor, size, start)
         finally:
@@ -422,12 +434,17 @@ class Process:
         signal.pidfd_send_signal(self.pidfd, number)
 
 
-def parse_fdinfo(data: bytes) -> tuple[int, int]:
-    """Position and open flags from /proc/PID/fdinfo/N. ValueError if it says neither."""
-    words = data.split(None, 4)
+def key_of(info: os.stat_result) -> tuple[int, int]:
+    """Which file or block device it is that a stat tells of, as `OpenFile.key`."""
+    return (info.st_rdev, 0) if stat.S_ISBLK(info.st_mode) else (info.st_dev, info.st_ino)
+
+
+def parse_fdinfo(data: bytes) -> tuple[int, int, int]:
+    """Position, open flags and inode from /proc/PID/fdinfo/N; inode 0 before Linux 5.14. ValueError if it says neither of the first two."""
+    words = data.split(None, 8)
     if words[0:3:2] != [b"pos:", b"flags:"] or len(words) < 4:
         raise ValueError("not a /proc/PID/fdinfo file")
-    return int(words[1]), int(words[3], 8)
+    return int(words[1]), int(words[3], 8), int(words[7]) if words[6:7] == [b"ino:"] and len(words) > 7 else 0
 
 
 @cache

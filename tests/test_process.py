@@ -119,8 +119,9 @@ def test_what_is_no_io_file_is_a_value_error(data: bytes) -> None:
 
 
 def test_the_position_and_the_flags_are_read() -> None:
-    assert parse_fdinfo(b"pos:\t4096\nflags:\t0100001\nmnt_id:\t29\nino:\t9\n") == (4096, 0o100001)
-    assert parse_fdinfo(b"flags:\t02\npos:\t0\n"[10:] + b"flags:\t02\n") == (0, 2)
+    assert parse_fdinfo(b"pos:\t4096\nflags:\t0100001\nmnt_id:\t29\nino:\t9\n") == (4096, 0o100001, 9)
+    assert parse_fdinfo(b"pos:\t0\nflags:\t02\nmnt_id:\t29\n") == (0, 2, 0)
+    assert parse_fdinfo(b"pos:\t0\nflags:\t02\nmnt_id:\t29\nino:") == (0, 2, 0)
 
 
 @pytest.mark.parametrize(
@@ -733,3 +734,31 @@ def test_a_file_that_is_opened_between_two_looks_is_found(tmp_path: Path, how: s
         process.stat()
         assert str(path) in [process.path(file) for file in process.files()]
         process.close()
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_what_is_told_of_a_file_is_all_of_one_file(tmp_path: Path, *, anew: bool) -> None:
+    for number in range(1000):
+        (tmp_path / str(number)).write_bytes(bytes(1000))
+    script = f"""
+import os, signal
+signal.alarm(60)
+while True:
+    for number in range(1000):
+        descriptor = os.open(f"{tmp_path}/{{number}}", 0)
+        os.read(descriptor, number)
+        sum(range(3000))
+        os.close(descriptor)
+"""
+    told = set()
+    with subprocess.Popen([sys.executable, "-c", script]) as other:
+        process = Process(other.pid)
+        for _ in range(5000):
+            told |= {(process.path(file), file.position) for file in process.files() if file.size == 1000}
+            if anew:  # each look is the first
+                process.close()
+                process = Process(other.pid)
+        process.close()
+        other.kill()
+    assert {position for path, position in told if str(position) != path.rpartition("/")[2]} <= {0}
+    assert len(told) > 10
