@@ -205,6 +205,16 @@ def test_a_library_that_is_loaded_is_no_input(folder: Path) -> None:
         assert (sample.current, sample.total) == (MIB // 2, MIB), "one that is read is"
 
 
+def test_a_file_whose_head_is_read_before_it_is_mapped_has_no_total(folder: Path) -> None:
+    opening = f"f = os.open({str(folder / 'a')!r}, 0)"
+    with child() as obedient, target_for(obedient.pid) as target:
+        evidence = Evidence(target.tree)
+        sample = steps(obedient, evidence, opening, "os.read(f, 12)", "os.read(f, 4084)")
+        assert sample.total is None
+        sample = steps(obedient, evidence, f"os.read(f, {2 * MIB})")
+        assert (sample.current, sample.total) == (2 * MIB + 4096, 8 * MIB), "one that is read on is the one"
+
+
 @pytest.mark.parametrize("name", ["module.py", "module.cpython-311.pyc", "Module.pm"])
 def test_a_module_that_an_interpreter_reads_is_no_input(name: str, folder: Path) -> None:
     (folder / name).write_bytes(bytes(MIB))

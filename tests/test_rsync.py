@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from terminals import Terminal, shell
+from tool_runs import looked_at
 
 from pollprog.launch import Command
 from pollprog.probes import program
@@ -303,6 +304,20 @@ def test_progress_comes(tmp_path: Path) -> None:
     assert all(old["current"] <= new["current"] for old, new in pairwise(told))
     assert all(line["fraction"] is None or line["fraction"] < 1 for line in told)
     assert lines[-1]["state"] == "succeeded"
+
+
+@pytest.mark.tool("rsync")
+@pytest.mark.parametrize("source", ["tree/", "tree", "{}/tree/"])
+def test_a_folder_is_told_of_one_that_runs_already(source: str, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    for number in range(100):
+        (tmp_path / "tree" / str(number)).write_bytes(os.urandom(200_000))
+    samples = looked_at(f"rsync -a --bwlimit=16000 {source.format(tmp_path)} copy", tmp_path, launched=False)
+    told = [sample for sample in samples if sample.total == 20_000_000]
+    assert len({sample.current for sample in told}) >= 3
+    assert all(old.current <= new.current for old, new in pairwise(told))
+    assert samples[-1].total == 20_000_000  # and not what it has written, too
+    assert samples[-1].current > 10_000_000
 
 
 @pytest.mark.tool("rsync", "setpriv")

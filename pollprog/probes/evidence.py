@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 
 from pollprog.errors import UsageError
 from pollprog.phases import part
-from pollprog.probes.seen import Files, Reader, Way
+from pollprog.probes.seen import HEAD, Files, Reader, Way, written_by
 from pollprog.probes.treesize import survey_tree
 from pollprog.status import Bound, Sample
 
@@ -179,14 +179,19 @@ class Evidence:
 
     def _choose(self, now: float) -> None:
         present = {}
-        for process, (told, io, files) in self._seen.items():
+        for process, (told, _, _) in self._seen.items():
             identity = process.pid, process.start
             reader = self._readers.get(identity)
             if reader is None or reader.name != told.name:  # it has become another program, or has words now
                 reader = Reader.of(process, told.name)
-            reader.look(files, self._files, rchar=io.rchar, threads=told.threads, now=now)
             present[identity] = reader
         self._readers = present
+        looks = list(zip(present.values(), self._seen.values(), strict=True))
+        written = written_by((reader, files) for reader, (_, _, files) in looks)
+        for reader, (told, io, files) in looks:
+            reader.look(
+                files, self._files, written.get(reader.typed, ()), rchar=io.rchar, threads=told.threads, now=now
+            )
         chosen = self._chosen
         if chosen is not None and not any(reader is chosen for reader in present.values()):
             chosen = self._chosen = None
@@ -259,8 +264,8 @@ class Evidence:
             case Way.PREAD:
                 total = min(source.size, source.blocks or source.size)
                 return Sample(reader.rchar, total, source=reader.way.value, bound=Bound.ESTIMATE)
-        if not seen.moved and not source.position:
-            return None  # nothing is read through it yet, or ever: it may be mapped
+        if source.position <= HEAD:
+            return None  # nothing is read through it yet, or ever: it may be mapped, once its head is read
         if not seen.moved and any(
             file.size > file.position and not self._files.by_key[file.key].grew for file in beside
         ):

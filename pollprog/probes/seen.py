@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pollprog.inherited import Before
     from pollprog.process import OpenFile, Process
 
-__all__ = ["FileSeen", "Files", "Key", "Reader", "Way"]
+__all__ = ["HEAD", "FileSeen", "Files", "Key", "Reader", "Way", "written_by"]
 
 Key = tuple[int, int]
 """Device and inode."""
@@ -33,12 +33,14 @@ MOST_WORDS = 20_000
 """Words of a command that are looked up as names of files."""
 ELSEWHERE = frozenset({"tar", "bsdtar"})
 """Programs for which ``-C FOLDER`` says where the words behind it are, while they themselves stay where they were started."""
+WANDERERS = frozenset({"rsync"})
+"""Programs that leave the folder in which they were started, and from which their words are meant."""
 FILTERS = re.compile(r"cat|tac|head|tail|wc|sort|paste|cksum|b2sum|(md5|sha\d+)sum")
 """Programs for which ``-`` among their words is their standard input; for others it may be their output."""
 LIBRARY = re.compile(r"\.so(?:\.[0-9.]+)?$")
 MODULE = re.compile(r"\.(?:pyc?|pm)$")
 HEAD = 4096
-"""Bytes of a library that are read before the rest is mapped."""
+"""Bytes of a file that are read before the rest is mapped, as of a library."""
 SHELLS = frozenset({"bash", "dash", "ksh93", "mksh", "sh", "zsh", "zsh5"})
 SCRIPTS = 10
 """The number from which on shells open what is theirs: the script that they read."""
@@ -221,6 +223,8 @@ class Reader:
     """The folders that its words name, with the bytes in them; None until surveyed."""
     words: list[Key | str] = field(default_factory=list)
     """The files, and folders, in the order of its words, each as often as it is named."""
+    typed: tuple[str, ...] = ()
+    """All its words, if they name a folder: who has the same is another process of the same program."""
     inputs: list[OpenFile] = field(default_factory=list)
     """What it has open for reading at this look."""
     outputs: list[OpenFile] = field(default_factory=list)
@@ -276,21 +280,28 @@ class Reader:
         words = process.argv()
         reader = cls(process, name if words else "")
         reader.shell = os.path.basename(process.link("exe")) in SHELLS
-        folder = process.link("cwd") or "/"
+        now = process.link("cwd") or "/"
+        folders = [now]
+        if name in WANDERERS:
+            folders.append(process.environ().get("PWD", now))
         for word, place in named(words[1 : MOST_WORDS + 1], elsewhere=name in ELSEWHERE):
             if word == "-":
                 before = len(reader.words)
                 reader._add(process.stream(0), "")
                 reader.unknown = len(reader.words) == before and FILTERS.fullmatch(name) is not None
             for path in {word, word.partition("=")[2]} - {""}:
-                reader._look_up(os.path.join(folder, place, path))
+                any(reader._look_up(os.path.join(folder, place, path)) for folder in folders)
+        if reader.folders:
+            reader.typed = tuple(words)
         return reader
 
-    def _look_up(self, path: str) -> None:
+    def _look_up(self, path: str) -> bool:
+        """Take in what has that name, if anything has."""
         try:
             self._add(os.stat(path), path)
         except (OSError, ValueError):
-            return
+            return False
+        return True
 
     def _add(self, info: os.stat_result | None, path: str) -> None:
         """Take in what a word names."""
@@ -306,20 +317,22 @@ class Reader:
             self.folders.setdefault(os.path.realpath(path), None)
             self.words.append(os.path.realpath(path))
 
-    def look(self, files: list[OpenFile], known: Files, *, rchar: int, threads: int, now: float) -> None:
-        """Take in one look at this process."""
+    def look(
+        self, files: list[OpenFile], known: Files, written: Sequence[OpenFile], *, rchar: int, threads: int, now: float
+    ) -> None:
+        """Take in one look at this process. `written`: what its program has open for writing, if that is several processes."""
         reads = rchar > self.rchar
         if not self.first_rchar:
             self.handed = next((file.position for file in files if file.fd == 0 and file.reads), 0)
         self.rchar, self.threads = rchar, max(self.threads, threads)  # its threads may end before their work is written
         if files or self.files or self.inputs or self.outputs:
-            self._take(files, known)
+            self._take(files, known, written)
         if reads or any(self._in_one_call(file, known) for file in self.outputs):
             self.moved_at = now
         if not self.first_rchar:
             self.first_rchar = rchar
 
-    def _take(self, files: list[OpenFile], known: Files) -> None:
+    def _take(self, files: list[OpenFile], known: Files, written: Sequence[OpenFile]) -> None:
         self.outputs = [file for file in files if file.writes]
         self.made.update(file.key for file in self.outputs)
         self.puts_by = self.puts_by or any(known.by_key[file.key].temporary for file in self.outputs)
@@ -338,7 +351,7 @@ class Reader:
         ]:
             del self.files[key]
             self.words = [word for word in self.words if word != key]
-        for file in self.outputs:
+        for file in [*self.outputs, *written]:
             for folder in [name for name in self.folders if below(known.by_key[file.key].path, name)]:
                 del self.folders[folder]
                 self.words = [word for word in self.words if word != folder]
@@ -446,6 +459,15 @@ class Reader:
                 for word in self.words
             )
         return self.largest.size if self.largest else None
+
+
+def written_by(programs: Iterable[tuple[Reader, Iterable[OpenFile]]]) -> dict[tuple[str, ...], list[OpenFile]]:
+    """What each program that was told of a folder has open for writing, in whichever of its processes, by its words."""
+    found: dict[tuple[str, ...], list[OpenFile]] = {}
+    for reader, files in programs:
+        if reader.typed:
+            found.setdefault(reader.typed, []).extend(file for file in files if file.writes)
+    return found
 
 
 def is_temporary(process: Process, path: str) -> bool:
