@@ -18,8 +18,9 @@ from tool_runs import PLACES, gets, told, told_of_a_running_one
 
 from pollprog.launch import Command
 from pollprog.probes import git as tool_module
-from pollprog.probes.git import PHASES, TOOL, subcommand
+from pollprog.probes.git import TOOL
 from pollprog.probes.git_lines import LINES, Without
+from pollprog.probes.git_words import PHASES, phases, subcommand
 from pollprog.probes.testing import Recording, play
 from pollprog.spawning import spawn
 from pollprog.status import Unit
@@ -45,9 +46,9 @@ with subprocess.Popen(["git-upload-pack", *sys.argv[1:]], stdout=subprocess.PIPE
 @pytest.mark.parametrize("size", [None, 1, 7])
 def test_a_clone_is_told_under_one_fraction_however_it_is_cut(size: int | None) -> None:
     samples = play(TOOL, Recording.load(RECORDINGS / "git_clone_progress"), size=size)
-    phases = list(dict.fromkeys(sample.phase for sample in samples))
-    assert phases[-1] == "receiving objects"
-    assert set(phases) <= set(PHASES["clone"])
+    told = list(dict.fromkeys(sample.phase for sample in samples))
+    assert told[-1] == "receiving objects"
+    assert set(told) <= set(PHASES["clone"])
     assert (samples[-1].current, samples[-1].total, samples[-1].unit) == (820_000, 1_000_000, Unit.PARTS)
     assert all(old.current <= new.current for old, new in pairwise(samples))
 
@@ -56,7 +57,7 @@ def test_a_clone_is_told_under_one_fraction_however_it_is_cut(size: int | None) 
 @pytest.mark.parametrize("size", [None, 1])
 def test_what_packs_is_told_too(name: str, size: int | None) -> None:
     samples = play(TOOL, Recording.load(RECORDINGS / name), size=size)
-    assert samples[-1].current == {"git_gc_pty": 1_000_000, "git_repack_progress": 650_000}[name]
+    assert samples[-1].current == {"git_gc_pty": 800_000, "git_repack_progress": 550_000}[name]
     assert samples[-1].phase == {"git_gc_pty": "writing objects", "git_repack_progress": "compressing objects"}[name]
 
 
@@ -100,6 +101,29 @@ def test_what_is_translated_or_no_progress_says_nothing() -> None:
 def test_its_command_is_found_behind_its_options(words: list[str], name: str) -> None:
     assert subcommand(["git", *words]) == name
     assert TOOL.recognise(Command(["git", *words])) is (name in PHASES)
+
+
+@pytest.mark.parametrize(
+    ("words", "longest", "last"),
+    [
+        ("clone x", "receiving objects", "updating files"),
+        ("clone --bare x", "receiving objects", "resolving deltas"),
+        ("clone -n x", "receiving objects", "resolving deltas"),
+        ("fetch --all", "receiving objects", "resolving deltas"),
+        ("gc", "compressing objects", "removing duplicate objects"),
+        ("gc --aggressive", "compressing objects", "writing objects"),
+        ("repack -adf", "compressing objects", "writing objects"),
+    ],
+)
+def test_a_command_has_the_phases_that_its_options_leave_it(words: str, longest: str, last: str) -> None:
+    plan = phases(["git", *words.split()])
+    assert (max(plan, key=plan.__getitem__), list(plan)[-1]) == (longest, last)
+
+
+def test_a_few_objects_that_are_unpacked_as_they_come_are_received() -> None:
+    data = b"Unpacking objects:  40% (2/5), 200.00 MiB | 2.00 MiB/s\r"
+    (sample,) = play(TOOL, Recording(["git", "fetch"], {2: data}))
+    assert sample.phase == "receiving objects"
 
 
 def test_what_it_starts_itself_is_not_looked_at() -> None:
@@ -315,8 +339,8 @@ def test_what_works_alone_prints_what_it_prints_without_us(
 @pytest.mark.tool("git", "gcc")
 def test_what_works_alone_is_told_where_it_prints_nothing(source: Path, tmp_path: Path) -> None:
     shutil.copytree(source, tmp_path / "copy")
-    under = slowed(tmp_path, "git", "open", 40_000)
-    lines = told("git -C copy repack -adf 2>err", tmp_path, "git", under=under)
+    under = slowed(tmp_path, "git", "open", 60_000)
+    lines = told("git -C copy gc --aggressive 2>err", tmp_path, "git", under=under)
     assert len({line["fraction"] for line in lines[:-1]}) >= 3
     assert {line["phase"] for line in lines[:-1]} <= set(PHASES["gc"])
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
