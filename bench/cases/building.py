@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 from typing import TYPE_CHECKING
 
 from cases import Tool
@@ -29,25 +30,44 @@ import pytest
 def test_it_waits(number):
     time.sleep(0.1)
 """
-TEXTS = 3000
-COMMIT = "git -c user.name=a -c user.email=a@a commit -qm a"
+COMMITS, FILES = 3000, 400
 
 
 def repository(scratch: Scratch) -> None:
-    """Many texts, each in two states and packed, and a ``slow`` that hands on 2 MiB of a pack a second."""
+    """A history of a young program: some files, changed a few lines at a time; and a ``slow`` that hands on 6 MiB of a pack a second."""
     scratch.sh(
-        "git init -q repository; printf '#!/bin/sh\ngit-upload-pack \"$@\" | pv -q -L 2m\n' > slow; chmod +x slow"
+        "git init -q --bare -b main repository; printf '#!/bin/sh\ngit-upload-pack \"$@\" | pv -q -L 6m\n' > slow; chmod +x slow"
     )
-    for state in range(2):
-        for number in range(int(TEXTS * scratch.scale)):
-            path = scratch.path / "repository" / f"{number}"
-            path.write_text(random.Random(number).randbytes(4096).hex(" ", 8) + " edited" * state)
-        scratch.sh(f"cd repository; git add .; {COMMIT}")
+    with subprocess.Popen(
+        ["git", "-C", scratch.path / "repository", "fast-import", "--quiet"], stdin=subprocess.PIPE
+    ) as into:
+        assert into.stdin is not None
+        into.stdin.writelines(history(int(COMMITS * scratch.scale)))
+        into.stdin.close()
     scratch.sh("git -C repository repack -a -d -q")
 
 
+def history(commits: int) -> Iterator[bytes]:
+    """What git's fast-import reads of so many commits."""
+    chance = random.Random(1)
+    words = [chance.randbytes(chance.randint(1, 5)).hex() for _ in range(3000)]
+
+    def lines(most: int) -> list[str]:
+        return [" ".join(chance.choices(words, k=chance.randint(3, 12))) for _ in range(chance.randint(1, most))]
+
+    texts = {f"part-{number % 20}/{number}": lines(400) for number in range(FILES)}
+    for number in range(commits):
+        yield b"commit refs/heads/main\ncommitter a <a@a> %d +0000\ndata 2\na\n" % (number * 1000)
+        for name in chance.sample(list(texts), chance.randint(1, 3)) if number else texts:
+            text = texts[name]
+            place = chance.randrange(len(text))
+            text[place : place + chance.randint(0, 3)] = lines(4)
+            data = "\n".join(text).encode()
+            yield b"M 100644 inline %s\ndata %d\n%s\n" % (name.encode(), len(data), data)
+
+
 def cases(scratch: Scratch) -> Iterator[Tool]:
-    """Of steps that take equal times, and of a repository of many texts that comes as slowly as from a network."""
+    """Of steps that take equal times, and of a repository that comes as slowly as from a network."""
     repository(scratch)
     yield Tool(
         "git",
@@ -63,7 +83,11 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
         before="rm -rf out; git init -q out",
         blurred=r"(?s)remote.*",
     )
-    yield Tool("git", "git -C repository repack -a -d -f --window=150", "phases")
+    yield Tool("git", "git -C repository repack -a -d -f --depth=250 --window=250", "phases")
+    scratch.sh(
+        "git clone -q --bare repository loose; cd loose; mv objects/pack/*.pack .; cat *.pack | git unpack-objects -q; rm *.pack objects/pack/*"
+    )
+    yield Tool("git", "git -C out gc", "phases", before="rm -rf out; cp -r loose out; sync")
     yield Tool(
         "ninja",
         "ninja -j1 -f build.ninja",
