@@ -376,7 +376,9 @@ def command_failed(name: str, ended: Ended, printed: str) -> CommandFailed:
 
 
 def reason(name: str, printed: str) -> str:
-    """The line that says why a command failed: the last one that begins with its name, as most have it, or else the last one."""
+    """The line that says why a command failed: the last one that begins with its name, as most have it, or with ERROR, or else the last one."""
     said = [line.strip() for line in re.split(r"[\r\n\b]+", printed) if line.strip()]
-    begin = f"{os.path.basename(name)}: "
-    return next((line for line in reversed(said) if line.startswith(begin)), said[-1] if said else "")
+    for begin in (f"{os.path.basename(name)}: ", "ERROR"):
+        if told := [line for line in said if line.startswith(begin)]:
+            return told[-1]
+    return said[-1] if said else ""

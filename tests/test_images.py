@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +131,8 @@ def test_what_cannot_be_done_is_told_by_name_and_nothing_is_left(served: Door, h
         assert told.name == error, (name, parameters, told.parameters)
         assert members.items() <= told.parameters.items()
     assert here.names() == before
+    told = refused(served, "NtfsClone", source=source, destination=new)  # and not by the last of much advice
+    assert re.search("exit status 1: ERROR.* as NTFS failed: Invalid argument$", told.parameters["message"])
 
 
 @pytest.mark.tool("qemu-img", "ntfsclone", "mount")

@@ -7,7 +7,7 @@ Without a map, it is the percentage that ddrescue prints, in a terminal too; in 
 
 from __future__ import annotations
 
-from pollprog.probes.program import Program, listening
+from pollprog.probes.program import Program, listening, options_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,27 +71,13 @@ def parsed(argv: Sequence[str]) -> tuple[set[str], list[str]]:
     """The options, by letter or in full, and the other words; of an abbreviation, all that it may mean."""
     options: set[str] = set()
     operands: list[str] = []
-    words = iter(argv[1:])
-    for word in words:
-        if word == "--":
-            operands += words
-        elif word.startswith("--"):
-            typed, equals, _ = word.partition("=")
-            meant = (
-                [typed] if typed in LONG else [option for option in (*LONG, *OTHER_WORK) if option.startswith(typed)]
-            )
-            options.update(meant)
-            if not equals and set(meant) & set(LONG):
-                next(words, "")
-        elif word.startswith("-") and len(word) > 1:
-            for at, letter in enumerate(word[1:], 2):
-                options.add(letter)
-                if letter in VALUED and at == len(word):
-                    next(words, "")
-                if letter in VALUED or letter == "P":  # the rest is its value
-                    break
+    for option, value in options_of(argv, VALUED, LONG, optional="P"):
+        if not option:
+            operands.append(value)
+        elif option.startswith("--") and option not in LONG:
+            options.update(meant for meant in (*LONG, *OTHER_WORK) if meant.startswith(option))
         else:
-            operands.append(word)
+            options.add(option)
     return options, operands
 
 

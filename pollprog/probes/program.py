@@ -17,12 +17,12 @@ from pollprog.tools import INTERPRETER, MULTI_CALL, program_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pollprog.launch import Command
     from pollprog.probes import Probe, Target
 
-__all__ = ["Program", "Whole", "can_hear", "has_option", "holds", "listening"]
+__all__ = ["Program", "Whole", "can_hear", "has_option", "holds", "listening", "options_of"]
 
 LARGEST = 64 << 20
 """Bytes of the largest program that is searched for a word."""
@@ -81,6 +81,34 @@ def has_option(argv: Sequence[str], short: str = "", long: Sequence[str] = ()) -
         elif word.startswith("-") and (set(word[1:]) & set(short) or word in long):
             return True
     return False
+
+
+def options_of(
+    argv: Sequence[str], valued: str, long: Iterable[str], *, optional: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Each option among the words, and its value if it has one; and each word that is none, as the value of the option ``""``.
+
+    `valued`: letters of those that have a value; `optional`: of those that may, in the same word. `long`: those in full that have one, with
+    their dashes; such an option is told as it was typed, which may be only its beginning.
+    """
+    words = iter(argv[1:])
+    for word in words:
+        if word == "--":
+            yield from (("", other) for other in words)
+        elif word.startswith("--"):
+            typed, equals, value = word.partition("=")
+            follows = not equals and any(option.startswith(typed) for option in long)
+            yield typed, next(words, "") if follows else value
+        elif word.startswith("-") and len(word) > 1:
+            for at, letter in enumerate(word[1:], 2):
+                if letter in valued:
+                    yield letter, word[at:] or next(words, "")
+                    break
+                yield letter, word[at:] if letter in optional else ""
+                if letter in optional:
+                    break
+        else:
+            yield "", word
 
 
 def holds(command: Command, *words: bytes) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from pollprog.probes.program import Program
+from pollprog.probes.program import Program, options_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ LONG = {
     "--verbose": "v",
 }
 VALUED = "nsr"
+VALUED_LONG = [option for option, letter in LONG.items() if letter in VALUED]
 SIZE = re.compile(r"[1-9][0-9]{0,17}(?:[kKMGTPE](?:i?B)?)?")
 
 
@@ -54,25 +55,14 @@ def parse(argv: Sequence[str]) -> tuple[int, str, bool, list[str]] | None:
     """(passes, size or '', whether sizes are exact, files); None for words that are not understood."""
     options: dict[str, str] = {}
     files: list[str] = []
-    words = iter(argv[1:])
-    for word in words:
-        if word == "--":
-            files += words
-        elif word.startswith("--"):
-            typed, equals, value = word.partition("=")
-            meant = [letter for option, letter in LONG.items() if option.startswith(typed)]
-            if len(meant) != 1:
-                return None
-            letter = meant[0]
-            options[letter] = next(words, "") if letter in VALUED and not equals else value
-        elif word.startswith("-") and len(word) > 1:
-            for at, letter in enumerate(word[1:], 2):
-                options[letter] = ""
-                if letter in VALUED:
-                    options[letter] = word[at:] or next(words, "")
-                    break
-        else:
-            files.append(word)
+    for option, value in options_of(argv, VALUED, VALUED_LONG):
+        if not option:
+            files.append(value)
+            continue
+        meant = [letter for long, letter in LONG.items() if long.startswith(option)] if len(option) > 1 else [option]
+        if len(meant) != 1:
+            return None
+        options[meant[0]] = value
     number, size = options.get("n", str(PASSES)), options.get("s", "")
     if not (number.isascii() and number.isdigit() and len(number) < 10) or (size and not SIZE.fullmatch(size)):
         return None

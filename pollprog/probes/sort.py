@@ -7,7 +7,7 @@ writes as it reads, and with ``-c``, which only reads, evidence speaks.
 
 from __future__ import annotations
 
-from pollprog.probes.program import Program
+from pollprog.probes.program import Program, options_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,25 +55,13 @@ def parse(argv: Sequence[str]) -> tuple[set[str], list[str]]:
     """(options that are given, files); of options the letters, of long ones all of those that it may be short for."""
     options: set[str] = set()
     files: list[str] = []
-    words = iter(argv[1:])
-    for word in words:
-        if word == "--":
-            files += words
-        elif word.startswith("--"):
-            typed, equals, _ = word.partition("=")
-            meant = {option for option in (*OTHERWISE, *LONG) if option.startswith(typed)}
-            options |= meant
-            if meant & LONG and not equals:
-                next(words, "")
-        elif word.startswith("-") and len(word) > 1:
-            for at, letter in enumerate(word[1:], 2):
-                options.add(letter)
-                if letter in VALUED:
-                    if at == len(word):
-                        next(words, "")
-                    break
+    for option, value in options_of(argv, VALUED, LONG):
+        if not option:
+            files.append(value)
+        elif option.startswith("--"):
+            options |= {meant for meant in (*OTHERWISE, *LONG) if meant.startswith(option)}
         else:
-            files.append(word)
+            options.add(option)
     return options, files
 
 
