@@ -41,6 +41,7 @@ __all__ = ["Configuration", "Configured", "Declared", "Service", "default_path",
 T = TypeVar("T")
 Positive = Annotated[float, Meta(ge=0.0, le=86400.0)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Scale = Annotated[int, Meta(ge=1, le=1 << 40)]
 LARGEST = 1 << 20
 """Bytes that a configuration file may have."""
 WORD = r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|[A-Za-z0-9_-]+)"""
@@ -114,8 +115,8 @@ class Declared(Struct, frozen=True, forbid_unknown_fields=True):
     """The same for lines of several kinds."""
     unit: Unit = Unit.PARTS
     """What is counted."""
-    scale: Count = 1
-    """How many of these one of what is counted is: 1024 for kibibytes."""
+    scale: Scale = 1
+    """How many of these one of what is counted is: 1024 for kibibytes, 1048576 for mebibytes."""
     bound: Bound = Bound.EXACT
     """How far that may be trusted."""
     phases: dict[str, Annotated[float, Meta(gt=0)]] = {}
@@ -199,7 +200,10 @@ def parse(text: str, path: str) -> Configuration:
         said = TOLD.fullmatch(str(error))
         last = max(1, len(text.splitlines()))
         what = said[1] if said else str(error)
-        raise wrong_line(path, int(said[2] or last) if said else last, what[:1].lower() + what[1:]) from error
+        what = what[:1].lower() + what[1:]
+        if "unescaped '\\'" in what:
+            what += "; between ' and ', where a pattern belongs, it stands for itself"
+        raise wrong_line(path, int(said[2] or last) if said else last, what) from error
     file = Configuration(path=path, text=text)
     for name in told:
         if name not in ("daemon", "operations", "tools"):
@@ -233,6 +237,7 @@ def converted(file: Configuration, where: str, table: object, kind: type[T]) -> 
             where, said = f"{where}.{place[2]}", place[1]
             if said.startswith("Invalid enum value ") and (known := choices(get_type_hints(kind)[place[2]])):
                 said = f"{said.removeprefix('Invalid enum value ')} is none of {', '.join(known)}"
+            said = said.replace("Expected `array`, got", 'Expected a list, as in ["a", "b"], got')
         raise file.wrong(where, f"{where}: {said[:1].lower()}{said[1:].replace('`', '')}") from error
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-__all__ = ["all_tables", "find", "path", "tell", "use"]
+__all__ = ["all_tables", "check", "find", "path", "programs", "tell", "use"]
 
 LARGEST = 1 << 20
 """Bytes that a configuration file may have."""
@@ -50,14 +50,18 @@ def find(names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     if not read():
         return {}
     wanted = set(names)
-    if b"tools" not in Known.data or not any(name and name.encode("utf-8", "replace") in Known.data for name in wanted):
+    if not any(name and name.encode("utf-8", "replace") in Known.data for name in wanted):
         return {}
-    found = {}
-    for called, table in all_tables().items():
-        programs = table.get("programs", [called]) if isinstance(table, dict) else None
-        if isinstance(programs, list) and any(name in wanted for name in programs):
-            found[called] = table
-    return found
+    tables = {called: table for called, table in all_tables().items() if isinstance(table, dict)}
+    return {called: table for called, table in tables.items() if wanted.intersection(programs(called, table))}
+
+
+def programs(called: str, table: Mapping[str, Any]) -> list[str]:
+    """The programs that a table is for. One whose key is misspelt, or is no list, is found, too: what is wrong is told when it runs."""
+    near = (said for key, said in table.items() if key.startswith("prog"))
+    said = table.get("programs", next(near, None))
+    words = [said] if isinstance(said, str) else said if isinstance(said, list) else []
+    return [word for word in words if isinstance(word, str)] or [called]
 
 
 def all_tables() -> Mapping[str, Any]:
@@ -65,7 +69,7 @@ def all_tables() -> Mapping[str, Any]:
     if not read():
         return {}
     if Known.tables is None:
-        Known.tables = parsed(Known.data) if b"tools" in Known.data else {}
+        Known.tables = parsed(Known.data) if b"tool" in Known.data else {}
     return Known.tables
 
 
@@ -98,14 +102,23 @@ def parsed(data: bytes) -> Mapping[str, Any]:
 
 def tell() -> None:
     """Say in the log, once, what is wrong with the file as a whole."""
-    if Known.tables == {} and b"[tools" in Known.data and Known.told != repr(Known.state):
+    if (
+        Known.tables == {} and b"[tool" in Known.data and Known.told != repr(Known.state)
+    ):  # "[tool." is a slip of the pen
         Known.told = repr(Known.state)
         import logging
 
-        from pollprog.config import load
         from pollprog.errors import ConfigurationError
 
         try:
-            load(path())
+            check()
         except ConfigurationError as error:
             logging.getLogger("pollprog").warning("the configuration declares no tools: %s", error)
+
+
+def check() -> None:
+    """Raise ConfigurationError, which names the line, if the file is there and something is wrong with it."""
+    if read():
+        from pollprog.config import load
+
+        load(path())

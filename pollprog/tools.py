@@ -234,9 +234,21 @@ def check(named: str) -> None:
     if name not in PROBES and not colon and is_others(name):
         return
     if name not in PROBES:
-        raise UsageError(f"there is no probe {name!r}; there are: {', '.join(sorted(PROBES))}")
+        raise UsageError(f"there is no probe {name!r}; {others()}")
     if not re.fullmatch(ARGUMENTS[name], colon + argument, re.DOTALL):
         raise UsageError(f"--probe {named!r} cannot be; see pollprog probes {name}")
+
+
+def others() -> str:
+    """Which probes there are; or what is wrong with the configuration, which may have been meant to declare one."""
+    from pollprog import strangers
+    from pollprog.errors import ConfigurationError
+
+    try:
+        declared.check()
+    except ConfigurationError as error:
+        return f"and what the configuration declares cannot be read: {error}"
+    return f"there are: {', '.join(sorted({*PROBES, *declared.all_tables(), *strangers.find()}))}"
 
 
 def check_resource(word: str) -> str:

@@ -90,7 +90,7 @@ def test_an_empty_file_says_what_no_file_says(tmp_path: Path, monkeypatch: pytes
         ("[[operations.A]]\nargv = ['x']\n", ", line 1: operations.A: expected object, got array"),
         ("[operations.A]\n", ", line 1: operations.A: object missing required field argv"),
         ("[operations.A]\nargv = []\n", ", line 2: operations.A.argv: expected array of length >= 1"),
-        ("[operations.A]\nargv = 'ls -l'\n", ", line 2: operations.A.argv: expected array, got str"),
+        ("[operations.A]\nargv = 'ls -l'\n", ', line 2: operations.A.argv: expected a list, as in ["a", "b"], got str'),
         ("[operations.A]\nargv = [\n'ls',\n3]\n", ", line 2: operations.A.argv: expected str, got int"),
         ("[operations.A]\nargv = ['ls']\nargs = 1\n", ", line 3: operations.A.args: there is no such key; there are argv, d"),
         ("[operations . A]\nargv = ['ls']\nhelp.x = 1\n", ", line 3: operations.A.help: expected str, got int"),

@@ -93,6 +93,24 @@ def test_a_file_that_is_wrong_is_told_once_with_its_line(
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TABLE.replace('["counter", "recount"]', '"recount"'), "line 2: tools.counter.programs: expected a list"),
+        (TABLE.replace("programs", "program"), "line 2: tools.counter.program: there is no such key"),
+        (TABLE.replace("tools.counter", "tool.counter"), "line 1: tool is no section: there are "),
+    ],
+)
+def test_what_keeps_a_table_from_its_program_is_told_when_that_runs(
+    text: str, said: str, declare: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = declare(text)
+    (tmp_path / "recount").write_text("#!/bin/sh\nsleep 1\n")
+    (tmp_path / "recount").chmod(0o755)
+    done = pollprog("run", "--progress", "log", str(tmp_path / "recount"))
+    assert [line for line in done.stderr.splitlines() if f"{path}, {said}" in line]
+
+
 def test_it_comes_before_plugins(declare: Callable[[str], Path]) -> None:
     declare(TABLE.replace("recount", "xz"))
     assert [name for name, _ in tools.offers(Command(["xz", "a"]))] == ["tools.counter", "xz"]
@@ -246,6 +264,8 @@ def test_the_example_measures_by_a_file_with_the_size_of_another(
         ("stream = 'stdout'\nafter = 'create'\n", "3: tools.x.after: there is no status"),
         ("file = 'a'\npattern = '(?P<percent>.)'\n[tools.x.phases]\na = 1\n", "4: tools.x.phases: in a file"),
         ("stream = 'stdout'\npattern = '(?P<percent>.)'\nphases.a = 0\n", "4: tools.x.phases: expected float > 0"),
+        ("programs = 'a'\n", '2: tools.x.programs: expected a list, as in ["a", "b"], got str'),
+        ("stream = 'stdout'\npattern = \"(?P<percent>\\d+)\"\n", "3: unescaped '\\' in a string; between ' and ', "),
         ("colour = 'red'\n", "2: tools.x.colour: there is no such key; there are programs, stream, status, "),
     ],
 )  # fmt: skip
@@ -381,3 +401,36 @@ def test_what_is_wrong_is_told_by_probes_too(declare: Callable[[str], Path]) -> 
     done = pollprog("probes", "counter")
     assert done.returncode != 0
     assert f"{path}, line 4: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TABLE.replace("pattern = ", "pattern "), "line 4: "),
+        (TABLE.replace("tools.counter", "tool.counter"), "line 1: tool is no section"),
+    ],
+)
+def test_where_no_table_can_be_read_a_name_is_told_why_there_is_none(
+    text: str, said: str, declare: Callable[[str], Path]
+) -> None:
+    path = declare(text)
+    done = pollprog("probes", "counter")
+    assert done.returncode == 2
+    assert (
+        f"there is no probe 'counter'; and what the configuration declares cannot be read: {path}, {said}"
+        in done.stderr
+    )
+
+
+def test_a_name_that_is_mistyped_is_told_the_others_with_those_of_the_configuration(
+    declare: Callable[[str], Path],
+) -> None:
+    declare(TABLE)
+    done = pollprog("run", "--probe", "countre", "true")
+    assert done.returncode == 2
+    assert ", counter, " in done.stderr
+
+
+def test_what_is_counted_may_be_gibibytes() -> None:
+    file = parse(f"{TABLE}scale = 1073741824\n", "here.toml")
+    assert checked("counter", file.tools["counter"], file)[0].scale == 1 << 30

@@ -7,6 +7,7 @@ line, and the tool is left out. It knows scripts by their names, too, which othe
 
 from __future__ import annotations
 
+from pollprog.declared import programs
 from pollprog.probes.program import Program, has_option, listening
 from pollprog.tools import program_names
 
@@ -30,9 +31,7 @@ class DeclaredTool(Program):
 
     def __init__(self, name: str, table: Mapping[str, Any]) -> None:
         self.name = name
-        self.programs = frozenset(word for word in table.get("programs", ()) if isinstance(word, str)) or frozenset(
-            {name}
-        )
+        self.programs = frozenset(programs(name, table))
         self._table = table
 
     def recognise(self, command: Command) -> bool:
