@@ -53,6 +53,12 @@ def test_an_index_build_is_told_by_what_its_phase_counts() -> None:
     }
     said = sample_of("create_index", scanning, 8192)
     assert (said.current, said.total, said.unit) == (500 * 8192, 12500 * 8192, Unit.BYTES)
+    for sorting in (
+        "building index: sorting live tuples",
+        "index validation: sorting tuples",
+    ):  # of which it has no count
+        said = sample_of("create_index", scanning | {"phase": sorting, "blocks_done": 12500, "tuples_done": 0}, 8192)
+        assert (said.current, said.total, said.phase) == (0, None, sorting)
     waiting = {
         "phase": "waiting for old snapshots",
         "lockers_total": 3,
