@@ -10,7 +10,7 @@ import time
 
 from pollprog import ending, signals, tools
 from pollprog.arguments import parse
-from pollprog.errors import PollprogError, UsageError
+from pollprog.errors import PollprogError, UsageError, fault
 from pollprog.launch import Command, launch
 from pollprog.output import show, show_fitted
 
@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_measuring(arguments)
     command = Command(arguments.words)
     if not arguments.no_prepare:
-        command = prepared(command, arguments.probe)
+        command = prepared(command, arguments)
     if arguments.progress_fd is not None and arguments.progress_fd > 2:
         # ours alone: its reader sees the end when we end
         os.set_inheritable(arguments.progress_fd, False)  # noqa: FBT003 # it takes no keyword
@@ -145,20 +145,27 @@ def check_measuring(arguments: argparse.Namespace) -> None:
         arguments.total = parse_total(arguments.total)
 
 
-def prepared(command: Command, probe: str | None) -> Command:
-    """The command as the tool that knows it would have it."""
+def prepared(command: Command, arguments: argparse.Namespace) -> Command:
+    """The command as the tool that knows it would have it. A stranger's that fails is not named any more, nor found again."""
     try:
-        tool = named_tool(probe) or tools.find(command)
+        tool = named_tool(arguments.probe) or tools.find(command)
         return command if tool is None else heard(tool.prepare(command))
     except Exception as error:  # the job comes first: a fault of a plugin does not keep it from starting
         if os.environ.get("POLLPROG_DEBUG"):
             raise
-        say(f"a fault of the plugin for {command.name}, which is left out: {described(error)}")
+        say(f"a fault of the plugin for {command.name}, which is left out: {fault(error)}")
+        if arguments.probe is not None and tools.stranger(arguments.probe) is not None:
+            from pollprog import strangers
+
+            strangers.leave_out(arguments.probe)
+            arguments.probe = None
         return command
 
 
 def heard(command: Command) -> Command:
     """The same command. Raises, before anything is started, if nobody could listen to the streams that it claims."""
+    if not isinstance(command, Command):
+        raise TypeError(f"prepare() returned {type(command).__name__}, not a Command")
     if command.claims:
         from pollprog import streams
 

@@ -28,6 +28,8 @@ Python, and typed parameters where the error crosses the wire.
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +70,9 @@ __all__ = [
     "Unreachable",
     "UsageError",
 ]
+
+OURS, PYTHONS = (os.path.join(os.path.dirname(path), "") for path in (__file__, os.__file__))
+"""Where our own code is, and that of Python."""
 
 
 class PollprogError(Exception):
@@ -290,6 +295,25 @@ class ExpectedMore(OperationError):
 def visible(text: str) -> str:
     """A stranger's words within a text of ours, on one line of a terminal or a log: a mark stands for each letter that cannot be seen."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def fault(error: BaseException) -> str:
+    """What a plugin raised, in a few words: for whoever writes it, with its file and the line."""
+    place = "" if isinstance(error, SyntaxError) else raised_in(error)
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def raised_in(error: BaseException) -> str:
+    """`` (FILE, line N)``: the innermost place in code that is neither ours nor Python's; nothing if there is none."""
+    found = ""
+    trace = error.__traceback__
+    while trace is not None:
+        path = trace.tb_frame.f_code.co_filename
+        inside = path.startswith(PYTHONS) and "-packages" not in path
+        if not path.startswith((OURS, "<")) and not inside:
+            found = f" ({os.path.basename(path)}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return found
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from pollprog import tools
-from pollprog.errors import CommandNotExecutable, CommandNotFound, InvalidParameter
+from pollprog.errors import CommandNotExecutable, CommandNotFound, InvalidParameter, fault
 from pollprog.launch import Command, Launched, first_line, status_file
 from pollprog.paths import refusal
 from pollprog.printed import Printed
@@ -247,7 +247,7 @@ def prepared(command: Command, probe: str | None = None) -> Command:
         tool = (None if probe is None else tools.named(probe.partition(":")[0])) or tools.find(command)
         return command if tool is None else tool.prepare(command)
     except Exception as error:  # noqa: BLE001 # a plugin may raise anything; its job goes on
-        log.warning("the plugin for %s is left out: %s: %s", command.name, type(error).__name__, error)
+        log.warning("the plugin for %s is left out: %s", command.name, fault(error))
         return command
 
 

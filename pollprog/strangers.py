@@ -17,11 +17,11 @@ from functools import cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from pollprog.probes import Tool
 
-__all__ = ["find", "load"]
+__all__ = ["find", "leave_out", "load"]
 
 GROUP = "pollprog.probes"
 LARGEST = 1 << 20
@@ -29,7 +29,7 @@ LARGEST = 1 << 20
 
 
 @cache
-def find() -> Mapping[str, str]:
+def find() -> dict[str, str]:
     """By the name of the program: where its tool is, as ``module:attribute``. Of several the first on the path counts."""
     found: dict[str, str] = {}
     for folder in dict.fromkeys(sys.path):
@@ -62,12 +62,22 @@ def entries(path: str) -> Iterator[tuple[str, str]]:
             yield name.strip(), place.partition("[")[0].strip()
 
 
+def leave_out(name: str) -> None:
+    """From now on there is no tool of this name, nor another at its place: what is wrong with it has been told."""
+    found = find()
+    place = found.get(name)
+    for other in [other for other in found if found[other] == place]:
+        del found[other]
+
+
 def load(place: str) -> Tool:
     """The tool that is there. Raises whatever its import raises, and TypeError for what is no tool."""
     module, _, attribute = place.partition(":")
     found: object = importlib.import_module(module)
     for name in (attribute or "TOOL").split("."):
         found = getattr(found, name)
+    if isinstance(found, type):
+        raise TypeError(f"{place} is a class, and has to be a tool made of it: write {attribute} = {found.__name__}()")
     if not isinstance(getattr(found, "name", None), str) or not all(
         callable(getattr(found, method, None)) for method in ("recognise", "prepare", "probe")
     ):

@@ -228,6 +228,12 @@ def stranger(name: str) -> str | None:
     return strangers.find().get(name)
 
 
+def labels(name: str) -> set[str]:
+    """What the tool that ``--probe`` names is called where it is found by its program: see `offers`."""
+    place = stranger(name)
+    return {f"tools.{name}"} | ({place} if place is not None else set())
+
+
 def check(named: str) -> None:
     """Raise UsageError, with what to type instead, for what is no ``NAME[:ARGUMENT]`` of a probe."""
     name, colon, argument = named.partition(":")

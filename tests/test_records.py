@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pollprog import tools
+from pollprog.probes.keptfile import by_rules
 from pollprog.probes.patterns import LONGEST
 from pollprog.probes.records import Records, Rule
 from pollprog.status import Sample, Unit
@@ -168,3 +170,17 @@ def test_the_patterns_of_our_tools_pass(monkeypatch: pytest.MonkeyPatch) -> None
             for letter in (b" ", b"1", b"a", b"1,", b"1 ", b"1/", b"a/"):
                 probe.feed(stream, letter * 10_000)
                 probe.feed(stream, letter * 10_000 + b"\xff")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        (r"(?P<percent>.)", r"'(?P<percent>.)' is text, and records are bytes: write rb'…'"),
+        (rb"(?P<curent>.)", "(?P<curent>…) says nothing: the groups of a rule are current, total, percent and phase"),
+    ],
+)
+def test_a_pattern_that_could_never_say_anything_is_refused(pattern: Any, said: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(said)), records(Rule(pattern)):
+        pass
+    with pytest.raises((TypeError, ValueError), match=re.escape(said)):
+        by_rules([Rule(pattern)])

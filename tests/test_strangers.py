@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from children import wait_until
+from terminals import ENVIRONMENT, pollprog
 
 from pollprog import strangers, tools
 from pollprog.errors import UsageError
 from pollprog.launch import Command
+from pollprog.probes import chooser as chooser_module
 from pollprog.probes.chooser import Chooser
 from pollprog.process import Process, ProcessTree
 
@@ -94,6 +96,69 @@ def test_a_strangers_tool_speaks(install: Callable[[str], None]) -> None:
 def test_it_comes_before_ours(install: Callable[[str], None]) -> None:
     install("[pollprog.probes]\nxz = strange_plugin:TOOL\n")
     assert [name for name, _ in tools.offers(Command(["xz", "a"]))] == ["strange_plugin:TOOL", "xz"]
+
+
+FAULTS = {
+    "not importable": (
+        "import no_such_module",
+        "ModuleNotFoundError: No module named 'no_such_module' (strange_plugin.py, line 1)",
+    ),
+    "a class": ("TOOL = Tool", "strange_plugin:TOOL is a class, and has to be a tool made of it: write TOOL = Tool()"),
+    "missing": ("del TOOL", "AttributeError: module 'strange_plugin' has no attribute 'TOOL'"),
+}
+
+
+@pytest.mark.parametrize(("line", "said"), FAULTS.values(), ids=FAULTS)
+def test_what_is_wrong_with_one_is_said_once_with_its_place(
+    line: str, said: str, install: Callable[[str], None], tmp_path: Path
+) -> None:
+    install("[pollprog.probes]\nsleep = strange_plugin:TOOL\n")
+    before, behind = (line, "") if line.startswith("import") else ("", line)
+    (tmp_path / "strange_plugin.py").write_text(f"{before}\n{PLUGIN}{behind}\n")
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(tmp_path)}
+    page = pollprog("probes", "sleep", env=environment)
+    assert page.returncode == 1
+    assert page.stderr.startswith("pollprog: the plugin for sleep, strange_plugin:TOOL, cannot be used: ")
+    assert said in page.stderr
+    for words in ([], ["--probe", "sleep"]):
+        run = pollprog("run", "--progress", "log", *words, "sleep", "1", env=environment)
+        (told,) = [line for line in run.stderr.splitlines() if line.startswith("pollprog: ")]
+        assert said in told
+        assert run.returncode == 0
+
+
+def test_what_prepares_nothing_is_said_so(install: Callable[[str], None], tmp_path: Path) -> None:
+    install("[pollprog.probes]\nsleep = strange_plugin:TOOL\n")
+    (tmp_path / "strange_plugin.py").write_text(PLUGIN.replace("return command.with_words", "command.with_words"))
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(tmp_path)}
+    run = pollprog("run", "--probe", "sleep", "sleep", "1", env=environment)
+    assert "left out: TypeError: prepare() returned NoneType, not a Command\n" in run.stderr
+    assert run.returncode == 0
+
+
+def test_those_that_are_installed_are_listed(install: Callable[[str], None], tmp_path: Path) -> None:
+    install("[pollprog.probes]\nsleep = strange_plugin:TOOL\nxz = strange_plugin:TOOL\n")
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(tmp_path)}
+    lines = [line.split(maxsplit=1) for line in pollprog("probes", env=environment).stdout.splitlines()]
+    assert ["sleep", "a plugin of another package: strange_plugin:TOOL"] in lines
+    assert "has no docstring" in pollprog("probes", "sleep", env=environment).stdout
+
+
+def test_a_script_that_is_not_said_to_be_one_is_asked_about(
+    install: Callable[[str], None], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("[pollprog.probes]\nsnooze = strange_plugin:TOOL\n")
+    monkeypatch.setattr(chooser_module, "UNFOUND", 0.0)
+    (tmp_path / "snooze").write_text("#!/bin/sh\necho begun\nread line\n")
+    (tmp_path / "snooze").chmod(0o755)
+    with subprocess.Popen([tmp_path / "snooze"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"begun\n"
+        chooser = Chooser(ProcessTree(Process(running.pid)), launched=True, named="snooze")
+        assert chooser.sample() is None
+        chooser.close()
+        running.communicate()
+    assert "interpreted = True" in caplog.text
 
 
 @pytest.mark.parametrize(

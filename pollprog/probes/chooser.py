@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from pollprog import tools
 from pollprog.backlog import Backlog
-from pollprog.errors import PollprogError, UsageError, visible
+from pollprog.errors import PollprogError, UsageError, fault, visible
 from pollprog.launch import Command
 from pollprog.phases import part
 from pollprog.probes import Surveys, Target
@@ -355,10 +355,12 @@ class Chooser:
             return
         self._sought = False
         present = sorted({told.name for _, told in self._tree.look()})
+        script = "; is it a script? then its class has to say interpreted = True"
         log.warning(
-            "nothing is told: among the programs (%s) is none that the probe %s knows; without --probe, what fits is found",
+            "nothing is told: among the programs (%s) is none that the probe %s knows%s; without --probe, what fits is found",
             visible(", ".join(present[:SOME])) + (", …" if present[SOME:] else ""),
             name,
+            script if name in present and tools.stranger(name) is not None else "",
         )
 
     def _tool_for(self, process: Process, called: str) -> Tool | None:
@@ -414,7 +416,7 @@ class Chooser:
     def _leave_out(self, name: str, error: BaseException) -> None:
         self.excluded.add(name)
         self._known.clear()  # somebody else may know its program
-        said = str(error) if isinstance(error, PollprogError) else f"{type(error).__name__}: {error}"
+        said = str(error) if isinstance(error, PollprogError) else fault(error)
         log.warning("the probe %s is dropped: %s", name, said)
         log.debug("where it raised", exc_info=error)
         for identity, (_, probe) in list(self._probes.items()):
@@ -422,6 +424,7 @@ class Chooser:
                 del self._probes[identity]
                 close(probe)
         if name == self._named:
+            self.excluded |= tools.labels(name)  # it would only fail again, and be told again
             self._looked = float("-inf")  # the next look searches for tools
 
 

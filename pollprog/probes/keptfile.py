@@ -16,9 +16,9 @@ import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pollprog.probes.patterns import LONGEST, check_pattern
+from pollprog.probes.patterns import LONGEST
 from pollprog.probes.procio import Activity
-from pollprog.probes.records import counts
+from pollprog.probes.records import check_rule, counts
 from pollprog.status import Bound, Sample
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class KeptFile:
 def by_rules(rules: Sequence[Rule]) -> Callable[[bytes], Sample | None]:
     """A function that parses by the last whole line that a rule matches, as `pollprog.probes.records` has them."""
     for rule in rules:
-        check_pattern(rule.pattern)
+        check_rule(rule)
     known = [(rule, re.compile(rule.pattern)) for rule in rules]
 
     def parse(data: bytes) -> Sample | None:

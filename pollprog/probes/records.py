@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from pollprog.phases import Step
     from pollprog.probes import Target
 
-__all__ = ["Records", "Rule"]
+__all__ = ["Records", "Rule", "check_rule"]
 
+GROUPS = {"current", "total", "percent", "phase"}
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b[78=>]|[\x00-\x08\x0e-\x1f]")
 """What moves the cursor or sets a colour, and the marks that readline puts around that."""
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
@@ -59,7 +60,8 @@ class Records:
     """The probe. `streams`: those that are heard; a status descriptor is `pollprog.probes.contract.STATUS`.
 
     `weights`: each phase with its share of the time, in their order. `names`: how a phase is called, where the program has a word
-    for it that says nothing. ValueError for a pattern that may take for ever.
+    for it that says nothing. ValueError for a pattern that may take for ever, or has other
+    groups than those above; TypeError for one that is text.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Records:
         bound: Bound = Bound.EXACT,
     ) -> None:
         for rule in rules:
-            check_pattern(rule.pattern)
+            check_rule(rule)
         self._rules = [(rule, re.compile(rule.pattern)) for rule in rules]
         self._streams = frozenset(streams)
         self._steps = Steps(weights) if weights else None
@@ -157,6 +159,17 @@ class Records:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def check_rule(rule: Rule) -> None:
+    """Raise TypeError or ValueError, with what to write instead, for a pattern that could never say anything, or takes for ever."""
+    if not isinstance(rule.pattern, bytes):
+        raise TypeError(f"{rule.pattern!r} is text, and records are bytes: write rb'…'")
+    check_pattern(rule.pattern)
+    if unknown := re.compile(rule.pattern).groupindex.keys() - GROUPS:
+        raise ValueError(
+            f"(?P<{min(unknown)}>…) says nothing: the groups of a rule are current, total, percent and phase"
+        )
 
 
 def counts(rule: Rule, found: Mapping[str, bytes | None]) -> tuple[int, int | None] | None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from pollprog import strangers
 from pollprog.declared import all_tables, path
+from pollprog.errors import OperationFailed, fault
 from pollprog.probes.known import KNOWN
 from pollprog.probes.row import COLUMNS, Row
-from pollprog.tools import OURS, PROBES, RESOURCES, check, named
+from pollprog.tools import OURS, PROBES, RESOURCES, check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +87,10 @@ def places() -> dict[str, str]:
 def listed() -> str:
     """A line for each of them, and for each tool that the configuration declares."""
     lines = {name: said(name).partition("\n")[0] for name in places()}
-    lines |= {name: "declared in the configuration" for name in all_tables() if name not in lines}
+    lines |= dict.fromkeys(all_tables(), "declared in the configuration")
+    lines |= {
+        name: f"a plugin of another package: {place}" for name, place in strangers.find().items() if name not in lines
+    }
     wide = max(map(len, lines))
     return "".join(f"{name:{wide}}  {line}\n" for name, line in sorted(lines.items())).replace("`", "")
 
@@ -119,8 +124,19 @@ def said(name: str) -> str:
     place = places().get(name)
     if place is None:
         check(name)
-        place = type(named(name)).__module__
+        return said_by_stranger(name)
     return (import_module(place).__doc__ or "").strip()
+
+
+def said_by_stranger(name: str) -> str:
+    """What the module of another package's tool says of itself. OperationFailed if it cannot be used."""
+    place = strangers.find()[name]
+    try:
+        module = type(strangers.load(place)).__module__
+        doc = (import_module(module).__doc__ or "").strip()
+    except Exception as error:
+        raise OperationFailed(f"the plugin for {name}, {place}, cannot be used: {fault(error)}") from error
+    return doc or f"{name}: by a plugin, {place}, that says nothing of itself: its module has no docstring."
 
 
 def table(some: list[Row], columns: Sequence[str] = tuple(COLUMNS), *, head: str = "tool") -> str:
