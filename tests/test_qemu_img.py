@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from terminals import PATIENCE
-from tool_runs import PLACES, gets, told
+from tool_runs import PLACES, gets, looked_at, told
 
 from pollprog.launch import Command
 from pollprog.probes.asking import AnswerFilter
@@ -88,3 +88,15 @@ def test_progress_comes(command: str, size: int, *, terminal: bool, disk: Path) 
     lines = told(f"qemu-img {command}", disk, "qemu-img", terminal=terminal)
     assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
+
+
+@REAL
+def test_a_rebase_that_runs_already_reads_more_than_it_names_and_has_no_total(disk: Path) -> None:
+    with (disk / "empty").open("wb") as file:
+        file.truncate(40 << 20)
+    words = "qemu-img create -q -f qcow2 -b big -F raw over"
+    subprocess.run(words.split(), cwd=disk, check=True, timeout=PATIENCE)
+    samples = looked_at("qemu-img rebase -b empty -F raw over", disk, launched=False)
+    rebasing = [sample for sample in samples if sample.source == "qemu-img"]
+    assert len({sample.current for sample in rebasing}) >= 3
+    assert {sample.total for sample in samples if sample.current > 1 << 20} == {None}

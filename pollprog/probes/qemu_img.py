@@ -30,7 +30,7 @@ class QemuImg(Program):
     launched = (
         "by its own percentage, for which it is asked with SIGUSR1, and which it prints with `-p`; else by evidence"
     )
-    attached = "by evidence: what it has read and what is allocated of its output"
+    attached = "by evidence: what it has read and what is allocated of its output; of `rebase` what it has written, without a total"
     totals = "its own: percent of what it has to read"
     wrong = (
         "Where an image is mostly empty the percentage runs unevenly; so it does where evidence speaks, by far more."

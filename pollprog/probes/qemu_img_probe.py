@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from signal import SIGUSR1
 from typing import TYPE_CHECKING
 
 from pollprog.probes.asking import Asker
+from pollprog.probes.procio import ProcIo
 from pollprog.probes.qemu_img import TOOL
 from pollprog.probes.records import Records, Rule
 
@@ -24,8 +26,16 @@ class QemuImgProbe(Records):
     def __init__(self, target: Target, *, interval: float = 0.1) -> None:
         super().__init__(target, [RULE], source="qemu-img", streams=(1, 2))
         self._asker = Asker(target, TOOL, SIGUSR1, 2, interval=interval)
+        unheard = not target.claims and "rebase" in target.process.argv()[1:3]
+        self._written = ProcIo(target, "wchar") if unheard else None
 
     def sample(self) -> Sample | None:
-        """What it said last; None before that."""
+        """What it said last; None before that. Of a rebase that is not heard, what it has written.
+
+        That one reads more images than its words name, each as large as the disk: what it has read, of those, would be all too early.
+        """
         self._asker.ask()
-        return super().sample()
+        said = super().sample()
+        if said is None and self._written is not None and (written := self._written.sample()) is not None:
+            return replace(written, source="qemu-img")
+        return said
