@@ -80,6 +80,36 @@ RUNS = {
     "cksum": "cksum large copy one",
 }
 """What is run for each program that is said to be known, in a folder with the files of `inputs`."""
+ATTACHED = (
+    "cp -r",
+    "install",
+    "cat",
+    "mv",
+    "tar cJ",
+    "tar x",
+    "bunzip2",
+    "gzip",
+    "zstd",
+    "lbzip2",
+    "zip",
+    "unzip",
+    "cmp",
+    "gpg",
+    "sha384sum",
+    "cksum",
+)
+"""Of these, one that runs already is told in the same way."""
+BELOW = {
+    "bash": "bash -c 'sha256sum large large; true'",
+    "nice": "nice -n 1 sha256sum large large",
+    "env": "env LC_ALL=C sha256sum large large",
+    "xargs": "xargs -a list sha256sum",
+    "time": "time -o times sha256sum large large",
+    "sudo": "sudo sha256sum large large",
+    "find": "find large -exec sha256sum {} {} ;",
+    "cat": "cat large large | gzip -1 | cat > out",
+}
+"""The same work below others, and in a pipeline whose first program alone knows how much there is."""
 SERVED = {"pg_dump", "pg_dumpall", "pg_restore", "mysqldump", "mariadb-dump", "mysql", "mariadb"}
 """They need a server: test_pg_basebackup.py and test_mysqldump.py run them."""
 PACKING = """
@@ -133,13 +163,20 @@ def test_each_program_that_is_said_to_be_known_is_run() -> None:
 
 
 @pytest.mark.tool("zip", "bzip2", "zstd", "gzip")
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.tool(name.partition(" ")[0])) for name in RUNS])
-def test_it_is_told_on_its_way_and_never_falls(name: str, inputs: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "launched"),
+    [
+        pytest.param(name, launched, marks=pytest.mark.tool(name.partition(" ")[0]))
+        for launched, names in ((True, RUNS), (False, ATTACHED))
+        for name in names
+    ],
+)
+def test_it_is_told_on_its_way_and_never_falls(name: str, *, launched: bool, inputs: Path) -> None:
     samples: list[Sample] = []
     told: list[float] = []
     for _ in range(TRIES):
         subprocess.run(["sh", "-ec", FRESH], cwd=inputs, check=True, timeout=PATIENCE)
-        samples = [sample for sample in looked_at(RUNS[name], inputs) if sample.total]
+        samples = [sample for sample in looked_at(RUNS[name], inputs, launched=launched) if sample.total]
         told = [sample.current / (sample.total or 1) for sample in samples]
         while len(told) > FEWEST and told[-1] > MOST:  # its compressor has ended, whose reading counts as its own then
             told.pop()
@@ -153,3 +190,19 @@ def test_it_is_told_on_its_way_and_never_falls(name: str, inputs: Path) -> None:
             assert old.current <= new.current
     if name in SIZES:
         assert samples[-1].total == sum((inputs / file).stat().st_size for file in SIZES[name].split())
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.tool(name)) for name in BELOW])
+@pytest.mark.tool("sha256sum", "gzip")
+def test_what_is_below_others_is_told(name: str, inputs: Path) -> None:
+    (inputs / "list").write_text("large\nlarge\n")
+    command = BELOW[name].replace(" ;", r" \;")
+    told: list[int] = []
+    for _ in range(TRIES):
+        samples = [sample for sample in looked_at(command, inputs) if sample.total == 96 * MIB]
+        told = [sample.current for sample in samples]
+        if len(set(told)) >= FEWEST:
+            break
+    assert len(set(told)) >= FEWEST
+    assert told == sorted(told)
+    assert told[-1] <= 96 * MIB * MOST
