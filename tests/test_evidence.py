@@ -15,7 +15,7 @@ import pytest
 
 from pollprog.errors import UsageError
 from pollprog.probes.evidence import Evidence, probe
-from pollprog.probes.seen import named
+from pollprog.probes.seen import named, started_in
 from pollprog.process import Io, OpenFile, Process, ProcessTree, Stat
 from pollprog.status import Bound
 from tests.children import child, target_for, wait_until
@@ -29,6 +29,24 @@ TOLD = "until [ -s lines ]; do sleep 0.05; done"
 """For a shell: wait until something has been told."""
 RECORDINGS = Path(__file__).parent / "data" / "evidence"
 MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("folder", "words", "started"),
+    [
+        ("/a/b/files", ["-a", "files/", "out"], "/a/b/"),
+        ("/a/b/out", ["-a", "files/", "./out"], "/a/b/"),
+        ("/a/b/c", ["b//c"], "/a/"),
+        ("/a/b", ["/a/b", "b/c"], "/a/b"),
+        ("/a/b", ["", ".", "..", "xb", "../b"], "/a/b"),
+        ("/a", ["a"], "/"),
+        ("/", ["/", "a"], "/"),
+    ],
+)
+def test_where_a_program_was_started_that_has_gone_to_what_it_was_told_of(
+    folder: str, words: list[str], started: str
+) -> None:
+    assert started_in(folder, words) == started
 
 
 # --- recordings: what /proc said of a real command, every 50 ms or so

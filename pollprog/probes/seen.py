@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pollprog.inherited import Before
     from pollprog.process import OpenFile, Process
 
-__all__ = ["HEAD", "FileSeen", "Files", "Key", "Reader", "Way", "written_by"]
+__all__ = ["HEAD", "FileSeen", "Files", "Key", "Reader", "Way", "started_in", "written_by"]
 
 Key = tuple[int, int]
 """Device and inode."""
@@ -280,10 +280,9 @@ class Reader:
         words = process.argv()
         reader = cls(process, name if words else "")
         reader.shell = os.path.basename(process.link("exe")) in SHELLS
-        now = process.link("cwd") or "/"
-        folders = [now]
+        folders = [process.link("cwd") or "/"]
         if name in WANDERERS:
-            folders.append(process.environ().get("PWD", now))
+            folders += started_in(folders[0], words[1:]), process.environ().get("PWD", "/")
         for word, place in named(words[1 : MOST_WORDS + 1], elsewhere=name in ELSEWHERE):
             if word == "-":
                 before = len(reader.words)
@@ -459,6 +458,15 @@ class Reader:
                 for word in self.words
             )
         return self.largest.size if self.largest else None
+
+
+def started_in(folder: str, words: Sequence[str]) -> str:
+    """From which folder it came that is in this one now, and was told of it by one of its words; the same one if by none."""
+    for word in words:
+        way = os.path.normpath(word)
+        if not way.startswith("/") and folder.endswith(f"/{way}"):
+            return folder.removesuffix(way)
+    return folder
 
 
 def written_by(programs: Iterable[tuple[Reader, Iterable[OpenFile]]]) -> dict[tuple[str, ...], list[OpenFile]]:
