@@ -31,8 +31,8 @@ class Rsync(Program):
 
     name = "rsync"
     launched = "by the lines of `--info=progress2`, which is added where they can be taken out again; else by evidence"
-    attached = "by evidence: bytes read and written by its three processes"
-    totals = "its own, worked out from its percentage; none while it still looks for files"
+    attached = "by evidence: the bytes that its sending process has read"
+    totals = "its own, worked out from its percentage, none while it still looks for files; on attach the sizes of what it is told to copy"
     wrong = (
         "What needs no transfer does not count as done: at least that much is. Where its output goes to a file, or both streams into one "
         "pipe, nothing is added; say `--info=progress2` yourself there."
