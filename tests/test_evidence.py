@@ -15,10 +15,11 @@ import pytest
 
 from pollprog.errors import UsageError
 from pollprog.probes.evidence import Evidence, probe
-from pollprog.probes.seen import named, started_in
+from pollprog.probes.seen import named, script_among, started_in
 from pollprog.process import Io, OpenFile, Process, ProcessTree, Stat
 from pollprog.status import Bound
 from tests.children import child, target_for, wait_until
+from tests.tool_runs import looked_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,6 +48,42 @@ def test_where_a_program_was_started_that_has_gone_to_what_it_was_told_of(
     folder: str, words: list[str], started: str
 ) -> None:
     assert started_in(folder, words) == started
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "place"),
+    [
+        ("python3.11", "python3 -u -W ignore pack.py data", 3),  # the value of an option: as if there were no script
+        ("python3", "/usr/bin/python3 pack data", 1),
+        ("python3", "python3 -m pack data", 0),
+        ("python3", "python3 -Ic code data", 0),
+        ("perl", "perl -w pack.pl data", 2),
+        ("perl", "perl -lane code data", 0),
+        ("node", "node --eval=code data", 0),
+        ("python3", "python3 -", 0),
+        ("python3", "python3", 0),
+        ("cat", "cat pack.py data", 0),
+    ],
+)
+def test_the_script_that_is_run_is_told_from_what_it_works_on(program: str, words: str, place: int) -> None:
+    assert script_among(program, words.split()) == place
+
+
+def test_a_script_that_maps_its_input_is_not_told_of_itself(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(bytes(MIB))
+    (tmp_path / "pack").write_text(
+        f"{'# a long line of words' * 5000}\nimport mmap, time\n"
+        "with open('data', 'rb') as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:\n"
+        " for _ in range(20):\n  data[:]; time.sleep(0.05)\n"
+    )
+    script = f"{sys.executable} pack data"
+    assert {sample.total for sample in looked_at(script, tmp_path)} == {None}
+    (tmp_path / "pack").write_text(
+        "import time\nwith open('data', 'rb') as file:\n while file.read(50_000): time.sleep(0.05)\n"
+    )
+    assert {(sample.total, sample.source) for sample in looked_at(script, tmp_path)} > {
+        (MIB, "evidence:input-position")
+    }
 
 
 # --- recordings: what /proc said of a real command, every 50 ms or so

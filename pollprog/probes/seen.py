@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pollprog.inherited import Before
     from pollprog.process import OpenFile, Process
 
-__all__ = ["HEAD", "FileSeen", "Files", "Key", "Reader", "Way", "started_in", "written_by"]
+__all__ = ["HEAD", "FileSeen", "Files", "Key", "Reader", "Way", "script_among", "started_in", "written_by"]
 
 Key = tuple[int, int]
 """Device and inode."""
@@ -42,6 +42,9 @@ MODULE = re.compile(r"\.(?:pyc?|pm)$")
 HEAD = 4096
 """Bytes of a file that are read before the rest is mapped, as of a library."""
 SHELLS = frozenset({"bash", "dash", "ksh93", "mksh", "sh", "zsh", "zsh5"})
+INTERPRETERS = re.compile(r"(?:lua|node|nodejs|perl|php|pypy|python|ruby)[0-9.]*")
+CODE = re.compile(r"-[A-Za-z]*[cmeEr].*|--(?:eval|print).*")
+"""Options of theirs behind which there is a program, or the name of a module, and no script; or there may be."""
 SCRIPTS = 10
 """The number from which on shells open what is theirs: the script that they read."""
 SOME = 1 << 16
@@ -279,7 +282,9 @@ class Reader:
         """
         words = process.argv()
         reader = cls(process, name if words else "")
-        reader.shell = os.path.basename(process.link("exe")) in SHELLS
+        program = os.path.basename(process.link("exe"))
+        reader.shell = program in SHELLS
+        del words[: script_among(program, words)]
         folders = [process.link("cwd") or "/"]
         if name in WANDERERS:
             folders += started_in(folders[0], words[1:]), process.environ().get("PWD", "/")
@@ -458,6 +463,18 @@ class Reader:
                 for word in self.words
             )
         return self.largest.size if self.largest else None
+
+
+def script_among(program: str, words: Sequence[str]) -> int:
+    """Which of its words names the script that an interpreter runs: what that works on stands behind it. 0: none."""
+    if not INTERPRETERS.fullmatch(program):
+        return 0
+    for place, word in enumerate(words[1:], 1):
+        if not word.startswith("-"):
+            return place
+        if CODE.fullmatch(word):
+            break
+    return 0
 
 
 def started_in(folder: str, words: Sequence[str]) -> str:
