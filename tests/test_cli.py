@@ -271,20 +271,20 @@ def broken(tmp_path):
 
 
 def test_a_fault_of_our_own_is_one_line_and_the_command_goes_on(broken):
-    done = pollprog("run", "--", "sh", "-c", "sleep 0.4; echo words; exit 7", env=broken)
+    done = pollprog("run", "--", "sh", "-c", "sleep 1; echo words; exit 7", env=broken)
     assert (done.returncode, done.stdout) == (7, "words\n")
     fault = "RuntimeError: broken on purpose"
     assert done.stderr == f"pollprog: a fault of pollprog's own; the command goes on, without progress: {fault}\n"
 
 
 def test_after_a_fault_of_our_own_there_still_is_a_last_line(broken, tmp_path):
-    shell("pollprog run --progress-fd 3 -- sh -c 'sleep 0.4; exit 7' 3>lines 2>/dev/null", env=broken, cwd=tmp_path)
+    shell("pollprog run --progress-fd 3 -- sh -c 'sleep 1; exit 7' 3>lines 2>/dev/null", env=broken, cwd=tmp_path)
     (line,) = lines((tmp_path / "lines").read_text())
     assert line["exit"] == 7
 
 
 def test_a_fault_of_our_own_can_be_looked_for(broken):
-    done = pollprog("run", "sleep", "0.3", env={**broken, "POLLPROG_DEBUG": "1"})
+    done = pollprog("run", "sleep", "1", env={**broken, "POLLPROG_DEBUG": "1"})
     assert done.returncode == 1
     assert "Traceback" in done.stderr
 
@@ -300,7 +300,7 @@ def test_after_a_fault_of_our_own_signals_are_passed_on(broken):
 
 @pytest.mark.tool("dd")
 def test_after_a_fault_of_our_own_what_a_tool_claimed_passes_on(broken, tmp_path):
-    (tmp_path / "slow").write_text("#!/bin/sh\nsleep 0.3\nexec dd if=/dev/zero of=out bs=1k count=2\n")
+    (tmp_path / "slow").write_text("#!/bin/sh\nsleep 1\nexec dd if=/dev/zero of=out bs=1k count=2\n")
     (tmp_path / "slow").chmod(0o755)
     done = pollprog("run", "--probe", "dd", "./slow", env=broken, cwd=tmp_path)
     assert done.returncode == 0

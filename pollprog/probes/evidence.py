@@ -352,8 +352,10 @@ def hands_on(shell: Reader, readers: Iterable[Reader]) -> bool:
     if not shell.shell or shell.largest is None:
         return False
     key = shell.largest.key
-    if any(not reader.shell and reader.largest is not None and reader.largest.key == key for reader in readers):
-        shell.handed_on.add(key)
+    for reader in readers:
+        reads = not reader.shell and reader.rchar >= SMALLEST  # a sleep has it open, too
+        if reads and reader.largest is not None and reader.largest.key == key:
+            shell.handed_on.add(key)
     return key in shell.handed_on
 
 
