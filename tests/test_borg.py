@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from terminals import ENVIRONMENT, shell
+from terminals import ENVIRONMENT, PATIENCE, shell
 from tool_runs import gets, told
 
 from pollprog import strangers
@@ -29,18 +30,21 @@ MOST = 60
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Put the package where Python finds it, as an installer does; its tool."""
+    """Install the package, built from a copy of it, where Python finds it; its tool."""
     folder = tmp_path_factory.mktemp("borg")
     target = folder / "packages"
-    project = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]
-    info = target / f"pollprog_borg-{project['version']}.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    points = project["entry-points"]["pollprog.probes"]
-    (info / "entry_points.txt").write_text(
-        "\n".join(["[pollprog.probes]", *(f"{name} = {place}" for name, place in points.items())])
-    )
-    (target / "pollprog_borg.py").write_bytes((PACKAGE / "pollprog_borg.py").read_bytes())
+    shutil.copytree(PACKAGE, folder / "source")
+    words = [
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        target,
+        folder / "source",
+    ]
+    subprocess.run([sys.executable, "-m", "pip", *words], check=True, capture_output=True, timeout=PATIENCE)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(target))
         patch.setitem(ENVIRONMENT, "PYTHONPATH", str(target))
