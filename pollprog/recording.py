@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from pollprog import streams, tools
-from pollprog.errors import OperationFailed
+from pollprog.errors import OperationFailed, visible
 from pollprog.launch import Command, launch
 from pollprog.probes.contract import STATUS
+from pollprog.probes.declared import FD
 from pollprog.process import Process, ProcessTree
 from pollprog.runner import Watch
 from pollprog.sampler import Sampler
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from pollprog.ending import Ended
     from pollprog.launch import Launched
+    from pollprog.probes import Tool
     from pollprog.status import Sample
 
 __all__ = ["explain", "record"]
@@ -46,6 +48,10 @@ SHOWN = 0.5
 SIDE_BY_SIDE = ("run", "evidence", "fdinfo", "procio")
 """What is compared; the first is what ``run`` would show."""
 WIDTH = 34
+LONGEST_SHOWN = 100
+"""Letters of a line that a plugin took nothing from."""
+ENOUGH = 2
+"""Lines of an explanation in which a plugin could have spoken."""
 
 
 class Tape:
@@ -55,6 +61,9 @@ class Tape:
         def new(ending: str) -> IO[bytes]:
             try:
                 return stack.enter_context(open(f"{path}.{ending}", "xb"))
+            except FileExistsError as error:
+                said = f"{path}.{ending} is there already; choose another name with -o, or remove it"
+                raise OperationFailed(said, path=f"{path}.{ending}") from error
             except OSError as error:
                 raise OperationFailed(f"{path}.{ending}: {error.strerror}", path=f"{path}.{ending}") from error
 
@@ -119,17 +128,19 @@ class Tee:
         return b""
 
 
-def prepared(words: Sequence[str]) -> Command:
-    """The command as its tool would have it."""
+def prepared(words: Sequence[str]) -> tuple[Command, Tool | None]:
+    """The command as its tool would have it, and that; or with a status descriptor in the place of ``{fd}``, if somebody typed that."""
     command = Command(words)
+    if any(FD in word for word in words):
+        return command.with_status(lambda argv, number: [word.replace(FD, str(number)) for word in argv]), None
     tool = tools.find(command)
-    return command if tool is None else tool.prepare(command)
+    return (command if tool is None else tool.prepare(command)), tool
 
 
 def record(words: Sequence[str], path: str) -> Ended:
     """Run a command and write down what it does, in files whose names begin with `path`; how it ended. OperationFailed if one of them is there."""
     with ExitStack() as stack:
-        command = prepared(words)
+        command, _ = prepared(words)
         tape = Tape(stack, path, command.argv)
         heard = Command(command.argv, claims={stream: Tee(tape, stream) for stream in (1, 2)}, status=command.status)
         launched = launch(heard)
@@ -166,13 +177,51 @@ def record(words: Sequence[str], path: str) -> Ended:
 
 def explain(words: Sequence[str]) -> Ended:
     """Run a command under every probe, and print what each of them says of it, a line each half second; how it ended."""
-    launched = launch(prepared(words))
+    command, tool = prepared(words)
+    launched = launch(command)
     streams.listen(launched)
-    return trio.run(_explain, launched)
+    return trio.run(_explain, launched, tool)
 
 
-async def _explain(launched: Launched) -> Ended:
+class Silent:
+    """What a tool heard while it had nothing to say: for whoever writes its patterns."""
+
+    def __init__(self, tool: Tool) -> None:
+        self._tool = tool
+        self._spoke = False
+        self._rows = 0
+        self._heard = 0
+        self._last = b""
+
+    def heard(self, record: bytes) -> None:
+        """One record. From any thread."""
+        if record.strip():
+            self._heard += 1
+            self._last = record
+
+    def told(self, sample: Sample | None) -> None:
+        """What ``run`` shows."""
+        self._rows += 1
+        self._spoke |= sample is not None and not sample.source.startswith("evidence")
+
+    def tell(self, status: int | None) -> None:
+        """Say so at the end, on standard error. `status`: what was written to the descriptor was heard, too."""
+        if self._spoke or self._rows < ENOUGH:  # of a short run it may have had no time to
+            return
+        for record in [] if status is None else os.pread(status, 1 << 24, 0).splitlines():
+            self.heard(record)
+        last = visible(self._last.decode("utf-8", "replace").strip()[:LONGEST_SHOWN])
+        what = (
+            f"heard {self._heard} lines, and took nothing from them; the last: {last}"
+            if self._heard
+            else "heard nothing"
+        )
+        sys.stderr.write(f"the plugin for {self._tool.name} said nothing: it {what}\n")
+
+
+async def _explain(launched: Launched, tool: Tool | None) -> Ended:
     newest: dict[str, Sample] = {}
+    silent = None if tool is None else Silent(tool)
     sampler = Sampler()
     watches = []
     async with trio.open_nursery() as nursery:
@@ -198,6 +247,8 @@ async def _explain(launched: Launched) -> Ended:
         def heard(stream: int, record: bytes) -> None:
             for watch in watches:
                 watch.heard(stream, record)
+            if silent is not None:
+                silent.heard(record)
 
         for ear in launched.ears:
             ear.tell(heard)
@@ -206,11 +257,15 @@ async def _explain(launched: Launched) -> Ended:
             await trio.sleep(SHOWN)
             said = [described(newest[name]) if name in newest else "-" for name in SIDE_BY_SIDE]
             print_line(f"{time.monotonic() - launched.started:.1f} s", said)
+            if silent is not None:
+                silent.told(newest.get("run"))
         for watch in watches:
             watch.stop()
         nursery.cancel_scope.cancel()
     for ear in launched.ears:
         await trio.to_thread.run_sync(ear.finish)
+    if silent is not None:
+        silent.tell(launched.status)
     launched.close()
     return ended
 
@@ -222,5 +277,8 @@ def print_line(first: str, rest: Sequence[str]) -> None:
 
 def described(sample: Sample) -> str:
     """A sample in a few words."""
-    share = f"{100 * sample.current / sample.total:.1f} %" if sample.total else f"{sample.current} {sample.unit}"
+    total = (
+        sample.total if sample.total and sample.current <= sample.total else None
+    )  # more than there is: run believes none
+    share = f"{100 * sample.current / total:.1f} %" if total else f"{sample.current} {sample.unit}"
     return f"{share} {sample.phase or sample.source}"[:WIDTH]

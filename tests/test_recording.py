@@ -6,14 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-from terminals import pollprog, shell
+from terminals import ENVIRONMENT, pollprog, shell
 
 from pollprog.probes.contract import STATUS
 from pollprog.probes.e2fsck import TOOL as E2FSCK
 from pollprog.probes.rsync import TOOL
 from pollprog.probes.testing import FakeProc, Recording, play, unsound, words_of
 from pollprog.process import Process
-from pollprog.status import Sample
+from pollprog.recording import described
+from pollprog.status import Sample, Unit
 
 SCRIPT = "echo one; echo err >&2; sleep 0.3; printf two; exit 7"
 
@@ -45,12 +46,21 @@ def test_what_a_tool_adds_is_recorded_too(tmp_path: Path) -> None:
     assert play(E2FSCK, recording)[-1].current == 1_000_000
 
 
+def test_a_descriptor_that_the_command_names_is_recorded(tmp_path: Path) -> None:
+    script = 'printf "1 of 2\\n" >&"$1"; echo end'
+    done = pollprog("record", "-o", str(tmp_path / "run"), "--", "bash", "-c", script, "words", "{fd}")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+    recording = Recording.load(tmp_path / "run")
+    assert recording.output == {1: b"end\n", STATUS: b"1 of 2\n"}
+    assert recording.argv[-1] == "{fd}"
+
+
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     (tmp_path / "run.stderr").write_text("mine")
     done = pollprog("record", "-o", str(tmp_path / "run"), "--", "true")
     assert done.returncode == 1
     assert done.stderr.startswith("pollprog: ")
-    assert "run.stderr: File exists" in done.stderr
+    assert "run.stderr is there already; choose another name with -o" in done.stderr
     assert (tmp_path / "run.stderr").read_text() == "mine"
 
 
@@ -70,6 +80,31 @@ def test_each_probe_has_its_column(tmp_path: Path) -> None:
     assert head.split() == ["elapsed", "run", "evidence", "fdinfo", "procio"]
     assert rows
     assert all(row.lstrip()[0].isdigit() for row in rows)
+
+
+def explained(tmp_path: Path, pattern: str) -> list[str]:
+    """What is said of a script that prints steps, by a table with this pattern."""
+    folder = tmp_path / "pollprog"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.toml").write_text(f"[tools.steps]\nstream = 'stdout'\npattern = '{pattern}'\n")
+    (tmp_path / "steps").write_text("#!/bin/sh\nfor step in 1 2 3; do echo step $step of 3; sleep 1; done\n")
+    (tmp_path / "steps").chmod(0o755)
+    environment = {**ENVIRONMENT, "XDG_CONFIG_HOME": str(tmp_path)}
+    return pollprog("probes", "--explain", "--", str(tmp_path / "steps"), env=environment).stderr.splitlines()
+
+
+def test_a_plugin_that_said_nothing_is_told_with_what_it_heard(tmp_path: Path) -> None:
+    said = explained(tmp_path, "steps (?P<current>[0-9])")[-1]
+    assert (
+        said == "the plugin for steps said nothing: it heard 3 lines, and took nothing from them; the last: step 3 of 3"
+    )
+    rows = explained(tmp_path, "step (?P<current>[0-9]) of (?P<total>[0-9])")
+    assert "% steps" in rows[-1]
+
+
+def test_what_is_more_than_there_is_has_no_percentage() -> None:
+    assert described(Sample(12, 10, Unit.BYTES, source="a")) == "12 bytes a"
+    assert described(Sample(5, 10, Unit.BYTES, source="a")) == "50.0 % a"
 
 
 # --- playing
