@@ -185,6 +185,8 @@ def probes(command: argparse.ArgumentParser) -> None:
 
 def record(command: argparse.ArgumentParser) -> None:
     command.usage = "pollprog record [-o NAME] -- COMMAND [ARGUMENT ...]"
+    fd = "In COMMAND, {fd} is the number of a descriptor: what it is told there is written down, too."
+    command.description = f"{command.description or ''} {fd}".strip()
     text = "beginning of the files' names (default: the program's name)"
     completed(command.add_argument("-o", "--output", metavar="NAME", help=text), FILES)
 

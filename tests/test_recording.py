@@ -53,6 +53,7 @@ def test_a_descriptor_that_the_command_names_is_recorded(tmp_path: Path) -> None
     recording = Recording.load(tmp_path / "run")
     assert recording.output == {1: b"end\n", STATUS: b"1 of 2\n"}
     assert recording.argv[-1] == "{fd}"
+    assert "{fd}" in pollprog("record", "--help").stdout
 
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:
