@@ -52,8 +52,8 @@ class Cryptsetup(Program):
 
     def probe(self, target: Target) -> Probe:
         """By its lines."""
-        from pollprog.probes.logged import Logged
-        from pollprog.probes.records import Records, Rule
+        from pollprog.probes.logged import said
+        from pollprog.probes.records import Rule
         from pollprog.status import Bound, Unit
 
         rules = [
@@ -63,8 +63,7 @@ class Cryptsetup(Program):
                 Unit.BYTES,
             ),
         ]
-        records = Records(target, rules, source="cryptsetup", streams=(1,), bound=Bound.LOWER)
-        return Logged(target, records, (1,))
+        return said(target, *rules, source="cryptsetup", streams=(1,), bound=Bound.LOWER)
 
 
 class JsonFilter:

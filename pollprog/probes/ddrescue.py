@@ -60,11 +60,11 @@ class Ddrescue(Program):
             from pollprog.probes.ddrescue_probe import DdrescueProbe
 
             return DdrescueProbe(target, operands[2], whole=not options & PART)
-        from pollprog.probes.logged import Logged
-        from pollprog.probes.records import Records, Rule
+        from pollprog.probes.logged import said
+        from pollprog.probes.records import Rule
 
         rule = Rule(rb"pct rescued: +(?P<percent>[0-9]{1,3}\.[0-9]{2})%,.*")
-        return Logged(target, Records(target, [rule], source="ddrescue", streams=(1,)), (1,))
+        return said(target, rule, source="ddrescue", streams=(1,))
 
 
 def parsed(argv: Sequence[str]) -> tuple[set[str], list[str]]:

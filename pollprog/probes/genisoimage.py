@@ -32,11 +32,11 @@ class Genisoimage(Program):
 
     def probe(self, target: Target) -> Probe:
         """By its percentage."""
-        from pollprog.probes.logged import Logged
-        from pollprog.probes.records import Records, Rule
+        from pollprog.probes.logged import said
+        from pollprog.probes.records import Rule
 
         rule = Rule(rb" *(?P<percent>[0-9]{1,3}\.[0-9]{2})% done, estimate finish .*")
-        return Logged(target, Records(target, [rule], source="genisoimage", streams=(2,)), (2,))
+        return said(target, rule, source="genisoimage", streams=(2,))
 
 
 TOOL = Genisoimage()

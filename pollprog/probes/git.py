@@ -58,8 +58,8 @@ class Git(Program):
 
     def probe(self, target: Target) -> Probe:
         """By its records, with the weights that fit its command."""
-        from pollprog.probes.logged import Logged
-        from pollprog.probes.records import Records, Rule
+        from pollprog.probes.logged import said
+        from pollprog.probes.records import Rule
         from pollprog.status import Unit
 
         argv = target.process.argv()
@@ -74,7 +74,7 @@ class Git(Program):
             )
         once = subcommand(argv) != "submodule" and not set(SEVERAL) & set(argv)
         weights = plan if once and len(plan) > 1 else None
-        return Logged(target, Records(target, rules, source="git", streams=(2,), weights=weights, names=names), (2,))
+        return said(target, *rules, source="git", streams=(2,), weights=weights, names=names)
 
 
 def asked(command: Command) -> Command:

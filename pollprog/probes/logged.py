@@ -13,13 +13,16 @@ import stat
 from typing import TYPE_CHECKING
 
 from pollprog.backlog import MOST
+from pollprog.probes.records import Records
+from pollprog.status import Bound
 from pollprog.streams import SEPARATORS, Splitter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
     from typing import Protocol
 
     from pollprog.probes import Hears, Probe, Target
+    from pollprog.probes.records import Rule
     from pollprog.process import OpenFile, Process
     from pollprog.status import Sample
 
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
         """A probe that hears what its program prints."""
 
 
-__all__ = ["Logged"]
+__all__ = ["Logged", "said"]
 
 
 class Logged:
@@ -92,6 +95,24 @@ class Logged:
     def close(self) -> None:
         """Give back what the probe holds."""
         self._probe.close()
+
+
+def said(
+    target: Target,
+    *rules: Rule,
+    source: str,
+    streams: Collection[int],
+    weights: Mapping[str, float] | None = None,
+    names: Mapping[str, str] | None = None,
+    bound: Bound = Bound.EXACT,
+    remember: bool = False,
+) -> Logged:
+    """What most tools are: records (`pollprog.probes.records`) that a program prints on these streams, or into a file by them.
+
+    With `remember` the phase is taken from what stood in the file before.
+    """
+    records = Records(target, rules, source=source, streams=streams, weights=weights, names=names, bound=bound)
+    return Logged(target, records, streams, remember=records.remember if remember else None)
 
 
 def identity(info: os.stat_result) -> tuple[int, int]:

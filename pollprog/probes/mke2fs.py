@@ -40,13 +40,13 @@ class Mke2fs(Program):
 
     def probe(self, target: Target) -> Probe:
         """By its counts: the first of a phase has its name, those after it have none."""
-        from pollprog.probes.logged import Logged
-        from pollprog.probes.records import Records, Rule
+        from pollprog.probes.logged import said
+        from pollprog.probes.records import Rule
 
         counts = rb" *(?P<current>[0-9]+)/(?P<total>[0-9]+)"
         named = rb"(?P<phase>" + "|".join(PHASES).encode() + rb"):" + counts
-        records = Records(target, [Rule(named), Rule(counts)], source="mke2fs", streams=(1,), weights=PHASES)
-        return Logged(target, records, (1,), remember=records.remember)
+        rules = (Rule(named), Rule(counts))
+        return said(target, *rules, source="mke2fs", streams=(1,), weights=PHASES, remember=True)
 
 
 TOOL = Mke2fs()

@@ -45,16 +45,16 @@ class Ntfsclone(Program):
 
     def probe(self, target: Target) -> Probe:
         """By its percentages, and the line before them."""
-        from pollprog.probes.logged import Logged
-        from pollprog.probes.records import Records, Rule
+        from pollprog.probes.logged import said
+        from pollprog.probes.records import Rule
 
         rules = [
             Rule(rb"(?P<phase>" + "|".join(WORDS).encode() + rb") \.\.\."),
             Rule(rb" *(?P<percent>[0-9]{1,3}\.[0-9]{2}) percent completed"),
         ]
         streams = (2,) if image_to_output(target.process.argv()) else (1, 2)
-        records = Records(target, rules, source="ntfsclone", streams=streams, weights={SCAN: 3, COPY: 97}, names=WORDS)
-        return Logged(target, records, streams, remember=records.remember)
+        weights = {SCAN: 3, COPY: 97}
+        return said(target, *rules, source="ntfsclone", streams=streams, weights=weights, names=WORDS, remember=True)
 
 
 def image_to_output(argv: Sequence[str]) -> bool:

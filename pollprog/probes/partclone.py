@@ -40,13 +40,12 @@ class Partclone(Program):
 
     def probe(self, target: Target) -> Probe:
         """By its percentages: that of the map has no rate."""
-        from pollprog.probes.logged import Logged
-        from pollprog.probes.records import Records, Rule
+        from pollprog.probes.logged import said
+        from pollprog.probes.records import Rule
 
         share = rb"Elapsed: [0-9:]+, Remaining: [0-9:]+, Completed: +(?P<percent>[0-9]{1,3}\.[0-9]{2})%"
         rules = [Rule(share, phase=MAP), Rule(share + rb",(?! *0\.00byte/) .*", phase=BLOCKS)]
-        records = Records(target, rules, source="partclone", streams=(2,), weights={MAP: 3, BLOCKS: 97})
-        return Logged(target, records, (2,))
+        return said(target, *rules, source="partclone", streams=(2,), weights={MAP: 3, BLOCKS: 97})
 
 
 TOOL = Partclone()

@@ -62,12 +62,12 @@ class SevenZip(Program):
 
     def probe(self, target: Target) -> Probe:
         """By its percentage."""
-        from pollprog.probes.logged import Logged
-        from pollprog.probes.records import Records, Rule
+        from pollprog.probes.logged import said
+        from pollprog.probes.records import Rule
 
         streams = (2,) if "-so" in split(target.process.argv())[0] else (1, 2)  # there its output is data
         rule = Rule(rb" {0,2}(?P<percent>[0-9]{1,3})%(?: .*)?")
-        return Logged(target, Records(target, [rule], source="7z", streams=streams), streams)
+        return said(target, rule, source="7z", streams=streams)
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:

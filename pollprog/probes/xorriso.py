@@ -34,11 +34,11 @@ class Xorriso(Program):
 
     def probe(self, target: Target) -> Probe:
         """By its percentage."""
-        from pollprog.probes.logged import Logged
-        from pollprog.probes.records import Records, Rule
+        from pollprog.probes.logged import said
+        from pollprog.probes.records import Rule
 
         rule = Rule(rb"xorriso : UPDATE : +(?P<percent>[0-9]{1,3}\.[0-9]{1,2})% done(?:, .*)?")
-        return Logged(target, Records(target, [rule], source="xorriso", streams=(2,)), (2,))
+        return said(target, rule, source="xorriso", streams=(2,))
 
 
 TOOL = Xorriso()
