@@ -42,19 +42,10 @@ class Surroundings:
             ours = os.fstat(stream)
             if not os.get_inheritable(stream) or (stream == 1 and stat.S_ISREG(ours.st_mode)):
                 return False
-            others = [int(name) for name in os.listdir("/proc/self/fd") if int(name) != stream]
+            others = beside(stream)
         except OSError:
             return False
-        for other in others:
-            try:
-                if not os.get_inheritable(other):
-                    continue
-                theirs = os.fstat(other)
-            except OSError:
-                continue
-            if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino):
-                return False
-        return True
+        return all((theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino) for _, theirs in others)
 
     def together(self, stream: int) -> tuple[int, ...]:
         """The streams, of 1 and 2, that are one with this one, itself among them, if they may be heard as one; else none of them.
@@ -66,18 +57,12 @@ class Surroundings:
             ours = os.fstat(stream)
             if not os.get_inheritable(stream) or stat.S_ISREG(ours.st_mode):
                 return ()
-            others = [int(name) for name in os.listdir("/proc/self/fd") if int(name) != stream]
+            others = beside(stream)
         except OSError:
             return ()
         terminal = self.is_terminal(stream)
         found = [stream]
-        for other in others:
-            try:
-                if not os.get_inheritable(other):
-                    continue
-                theirs = os.fstat(other)
-            except OSError:
-                continue
+        for other, theirs in others:
             same = (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
             if same and other in (1, 2):
                 found.append(other)
@@ -129,6 +114,18 @@ def here() -> Surroundings:
 def claimable(stream: int) -> bool:
     """Whether a tool may hear this stream of the command that is being prepared."""
     return here().claimable(stream)
+
+
+def beside(stream: int) -> list[tuple[int, os.stat_result]]:
+    """What the command inherits beside this stream. OSError where that cannot be listed."""
+    found = []
+    for other in [int(name) for name in os.listdir("/proc/self/fd") if int(name) != stream]:
+        try:
+            if os.get_inheritable(other):
+                found.append((other, os.fstat(other)))
+        except OSError:
+            continue
+    return found
 
 
 # --- which program

@@ -71,17 +71,12 @@ class Shared:
         return True
 
 
-class Output:
-    """Standard output (a `pollprog.launch.Filter`). `joined`: standard error goes to the same place, and comes with it, in order."""
+class Stream:
+    """What both streams have in common: what is taken out of one shows what belongs to the other."""
 
-    whole = staticmethod(is_whole)
-
-    def __init__(self, shared: Shared, *, joined: bool = False) -> None:
+    def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._joined = joined
         self._rest = b""
-        self._padded = False
-        """What was taken out last may go on, with spaces."""
 
     def passing(self, data: bytes) -> bytes:
         """Take what was written; give what passes. Without data: what passes because nothing has come for a while."""
@@ -91,6 +86,22 @@ class Output:
             while self._rest and (passed := self._next(quiet=not data)) is not None:
                 out.append(passed)
             return b"".join(out)
+
+    def _next(self, *, quiet: bool) -> bytes | None:
+        """What passes of what is there, some at a time; None where that cannot be told yet."""
+        raise NotImplementedError
+
+
+class Output(Stream):
+    """Standard output (a `pollprog.launch.Filter`). `joined`: standard error goes to the same place, and comes with it, in order."""
+
+    whole = staticmethod(is_whole)
+
+    def __init__(self, shared: Shared, *, joined: bool = False) -> None:
+        super().__init__(shared)
+        self._joined = joined
+        self._padded = False
+        """What was taken out last may go on, with spaces."""
 
     def end(self) -> bytes:
         """What is left."""
@@ -142,23 +153,13 @@ class Output:
         return b""
 
 
-class Errors:
+class Errors(Stream):
     """Standard error (a `pollprog.launch.Filter`)."""
 
     def __init__(self, shared: Shared) -> None:
-        self._shared = shared
-        self._rest = b""
+        super().__init__(shared)
         self._within = False
         """Of the present line, a part has passed."""
-
-    def passing(self, data: bytes) -> bytes:
-        """Take what was written; give what passes. Without data: what passes because nothing has come for a while."""
-        with self._shared.lock:
-            self._rest += data
-            out = []
-            while self._rest and (passed := self._next(quiet=not data)) is not None:
-                out.append(passed)
-            return b"".join(out)
 
     def end(self) -> bytes:
         """What is left, once standard output had time to come."""
