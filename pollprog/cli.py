@@ -109,6 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("no command to run; as in: pollprog run -- cp big.img /mnt/backup/")
     check_measuring(arguments)
     command = Command(arguments.words)
+    sys.stdout = None  # standard output is the command's alone: what a plugin prints is nowhere
     if not arguments.no_prepare:
         command = prepared(command, arguments)
     if arguments.progress_fd is not None and arguments.progress_fd > 2:
@@ -149,8 +150,8 @@ def prepared(command: Command, arguments: argparse.Namespace) -> Command:
     """The command as the tool that knows it would have it. A stranger's that fails is not named any more, nor found again."""
     try:
         tool = named_tool(arguments.probe) or tools.find(command)
-        return command if tool is None else heard(tool.prepare(command))
-    except Exception as error:  # the job comes first: a fault of a plugin does not keep it from starting
+        return command if tool is None else heard(tools.prepared(tool, command))
+    except (Exception, SystemExit) as error:  # the job comes first: a fault of a plugin does not keep it from starting
         if os.environ.get("POLLPROG_DEBUG"):
             raise
         say(f"a fault of the plugin for {command.name}, which is left out: {fault(error)}")

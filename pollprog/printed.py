@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from pollprog.backlog import MOST, Backlog
 from pollprog.paths import refusal
-from pollprog.streams import SEPARATORS, Splitter
+from pollprog.streams import SEPARATORS, Splitter, as_bytes
 from pollprog.syscalls import punch_hole
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ class Printed:
     def _through(self, stream: int, data: bytes) -> bytes:
         """What passes the filter of this stream."""
         try:
-            return self._filters[stream].passing(data)
-        except Exception as error:  # noqa: BLE001 # a plugin may raise anything; the command's words pass on
+            return as_bytes(self._filters[stream].passing(data))
+        except BaseException as error:  # noqa: BLE001 # a plugin may raise anything; the command's words pass on
             log.warning("the filter of stream %d is dropped: %s: %s", stream, type(error).__name__, error)
             self._filters[stream] = Passing()
             return data

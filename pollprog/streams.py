@@ -1,8 +1,9 @@
 """The streams of a command that a tool listens to: heard, and passed on to where the user sent them.
 
 Each has a thread of its own, which the command waits for exactly as it would wait for the user's end. Where that end takes
-nothing more, the command is told in the way it would have been: its next write fails. A filter that raises is done with,
-and from then on every byte passes.
+nothing more, the command is told in the way it would have been: its next write fails. Where it is a pipe whose reader has gone, it
+is told at once, if all that it writes passes on; else something of it may be ours alone, and must not fail. A filter that raises, or
+passes on what is no bytes, is done with, and from then on every byte passes.
 
 What a program writes to a status descriptor of ours is nobody else's, and nothing is passed on: it lies in a file in memory until
 somebody looks.
@@ -108,6 +109,8 @@ class Ear:
         self._stream = stream
         self._end = end
         self._through: Filter | None = through
+        self._watched = stream if getattr(through, "all_passes", False) and is_pipe(stream) else None
+        """The user's end, where it may be seen that nobody reads it any more."""
         self._splitter = Splitter(getattr(through, "whole", None))
         self._heard: Callable[[int, bytes], None] | None = None
         self._unheard = Backlog()
@@ -146,13 +149,17 @@ class Ear:
             os.close(self._end)
 
     def _read(self) -> bytes:
-        """What comes next; nothing at the end."""
+        """What comes next; nothing at the end, and where nobody would get it."""
         poll = select.poll()
         poll.register(self._end, select.POLLIN)
-        while not poll.poll(QUIET * 1000):
+        if self._watched is not None:
+            poll.register(self._watched, 0)  # which says only that its reader has gone
+        while not (ready := poll.poll(QUIET * 1000)):
             if self._over.is_set():
                 return b""
             self._wait()
+        if self._watched is not None and any(descriptor == self._watched for descriptor, _ in ready):
+            return b""
         return os.read(self._end, 65536)
 
     def _wait(self) -> None:
@@ -163,15 +170,26 @@ class Ear:
         """What passes on of this data, or at the end."""
         if self._through is not None:
             try:
-                return self._through.end() if data is None else self._through.passing(data)
-            except Exception as error:  # noqa: BLE001 # a plugin may raise anything; the command's words pass on
-                log.warning("the filter of stream %d is dropped: %s: %s", self._stream, type(error).__name__, error)
-                self._through = None
+                return as_bytes(self._through.end() if data is None else self._through.passing(data))
+            except BaseException as error:  # noqa: BLE001 # a plugin may raise anything; the command's words pass on
+                self._drop(error)
         return data or b""
+
+    def _drop(self, error: BaseException) -> None:
+        log.warning("the filter of stream %d is dropped: %s: %s", self._stream, type(error).__name__, error)
+        self._through = None
+        self._splitter = Splitter()
+
+    def _records(self, data: bytes) -> list[bytes]:
+        try:
+            return self._splitter.split(data)
+        except BaseException as error:  # noqa: BLE001 # a filter says what is whole
+            self._drop(error)
+            return []
 
     def _split(self, data: bytes) -> None:
         with self._lock:
-            for record in self._splitter.split(data):
+            for record in self._records(data):
                 if self._heard is None:
                     self._unheard.add(self._stream, record)
                 else:
@@ -236,6 +254,21 @@ def listen(launched: Launched) -> None:
         else Ear(stream, os.dup(end), claims[stream])
         for stream, end in launched.ends.items()
     ]
+
+
+def is_pipe(descriptor: int) -> bool:
+    """Whether this is a pipe, which nobody can begin to read again when its reader has gone: no FIFO with a name."""
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}").startswith("pipe:[")
+    except OSError:
+        return False
+
+
+def as_bytes(passed: object) -> bytes:
+    """What a filter passes on; TypeError for what cannot be written."""
+    if not isinstance(passed, bytes):
+        raise TypeError(f"it passes on {type(passed).__name__}, not bytes")
+    return passed
 
 
 def write_all(descriptor: int, data: bytes) -> None:

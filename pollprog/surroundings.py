@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["Surroundings", "claimable", "here", "resolve", "within"]
 
 
+FULL = os.makedev(1, 7)
+"""/dev/full."""
+
+
 class Surroundings:
     """What a command will find that inherits all that we have."""
 
@@ -36,11 +40,11 @@ class Surroundings:
 
         Not where anything else that the command inherits may be the same open file description: the order of what is written
         through both would be lost. Not standard output into a file, which some commands look at and seek in. Not a stream that
-        the user closed.
+        the user closed, nor one that takes nothing: what is written there has to fail at once.
         """
         try:
             ours = os.fstat(stream)
-            if not os.get_inheritable(stream) or (stream == 1 and stat.S_ISREG(ours.st_mode)):
+            if not os.get_inheritable(stream) or (stream == 1 and stat.S_ISREG(ours.st_mode)) or is_full(stream, ours):
                 return False
             others = beside(stream)
         except OSError:
@@ -55,7 +59,7 @@ class Surroundings:
         """
         try:
             ours = os.fstat(stream)
-            if not os.get_inheritable(stream) or stat.S_ISREG(ours.st_mode):
+            if not os.get_inheritable(stream) or stat.S_ISREG(ours.st_mode) or is_full(stream, ours):
                 return ()
             others = beside(stream)
         except OSError:
@@ -86,6 +90,13 @@ class Surroundings:
     def program(self, name: str) -> str:
         """The path of the program that will run for this word. CommandNotFound, CommandNotExecutable."""
         return resolve(name)
+
+
+def is_full(stream: int, info: os.stat_result) -> bool:
+    """Whether nothing can be written there for want of space: /dev/full, or a file on a full disk. OSError."""
+    if stat.S_ISCHR(info.st_mode):
+        return info.st_rdev == FULL
+    return stat.S_ISREG(info.st_mode) and not os.fstatvfs(stream).f_bavail
 
 
 class Present(_local):

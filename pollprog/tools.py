@@ -34,6 +34,7 @@ __all__ = [
     "load",
     "named",
     "offers",
+    "prepared",
     "program_names",
 ]
 
@@ -209,6 +210,20 @@ def named(name: str) -> Tool | None:
     from pollprog import strangers
 
     return strangers.load(place)
+
+
+def prepared(tool: Tool, command: Command) -> Command:
+    """The command as this tool would have it: the user's, with words more. TypeError or ValueError for any other."""
+    made = tool.prepare(command)
+    if not isinstance(made, type(command)):
+        raise TypeError(f"prepare() returned {type(made).__name__}, not a Command")
+    for words in (made.argv, made.argv if made.status is None else tuple(made.status(made.argv, 3))):
+        if "\0" in "".join(words):  # TypeError for what is no text
+            raise ValueError("prepare() gives it what can be no word of a command")
+        rest = iter(words)
+        if words[:1] != command.argv[:1] or not all(word in rest for word in command.argv):
+            raise ValueError("prepare() makes another command of it, and not the same with words more")
+    return made
 
 
 def is_tool(name: str) -> bool:

@@ -50,7 +50,7 @@ class Tool:
     def recognise(self, command):
         {recognise}
     def prepare(self, command):
-        raise ValueError("it was not asked to")
+        {prepare}
     def probe(self, target):
         {probe}
 
@@ -61,6 +61,7 @@ USUAL = {
     "sample": "return None",
     "close": "pass",
     "recognise": "return True",
+    "prepare": "raise ValueError('it was not asked to')",
     "probe": "return Probe(target)",
 }
 DROPPED = {
@@ -74,6 +75,8 @@ DROPPED = {
     "raises at its third look": {"sample": "return Sample(1 // (self.looks < 3), source='bad')"},
     "counts less than nothing": {"sample": "return Sample(-1, 10, source='bad')"},
     "says what is no number": {"sample": "return Sample(float('nan'), 10, source='bad')"},
+    "says that it is true": {"sample": "return Sample(True, True, source='bad')"},
+    "has no end of words": {"sample": "return Sample(1, 2, phase='long ' * 1000, source='bad')"},
     "says what is no sample": {"sample": "return 'half of it'"},
     "hangs": {"sample": "time.sleep(3600)", "close": "time.sleep(3600)"},
 }
@@ -82,17 +85,36 @@ BELIEVED = {
     "says more than there is": {"sample": "return Sample(20, 10, source='bad')"},
     "goes back and forth": {"sample": "return Sample(5 - self.looks % 3, 10, source='bad')"},
     "is at its end from the start": {"sample": "return Sample(10, 10, source='bad')"},
+    "prints": {"before": "print('loaded')", "sample": "print('looked'); return Sample(1, 10, source='bad')"},
     "raises when it is closed": {"sample": "return None", "close": "raise ValueError"},
 }
 """What no check finds: the rules of the channel hold all the same."""
+PREPARES = {
+    "ends the interpreter": {"prepare": "raise SystemExit(3)"},
+    "ends it when it is imported": {"before": "raise SystemExit(3)"},
+    "gives nothing": {"prepare": "return None"},
+    "gives no words": {"prepare": "return command.with_words(())"},
+    "gives another program": {"prepare": "return command.with_words(('false', *command.argv))"},
+    "leaves out a word": {"prepare": "return command.with_words(command.argv[:-1])"},
+    "gives what is no word": {"prepare": "return command.with_words((*command.argv, 5))"},
+    "gives what no word can hold": {"prepare": "return command.with_words((*command.argv, '\\0'))"},
+    "has words for its status that leave one out": {"prepare": "return command.with_status(lambda argv, _: argv[:1])"},
+}
+"""What one of them makes of the command: it is started as it was typed."""
 
 
-def run(does: dict[str, str], folder: Path, until: Callable[[list[dict[str, Any]], str], bool]) -> list[dict[str, Any]]:
-    """The statuses of a program that reads slowly until these, and what was written into the log, are as they should be."""
+def install(does: dict[str, str], folder: Path) -> dict[str, str]:
+    """The environment in which there is a plugin that does this."""
     info = folder / "packages" / "bad-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "entry_points.txt").write_text("[pollprog.probes]\nreader = bad_plugin:TOOL\n")
     (folder / "packages" / "bad_plugin.py").write_text(PLUGIN.format(**{**USUAL, **does}))
+    return {**ENVIRONMENT, "PYTHONPATH": str(folder / "packages")}
+
+
+def run(does: dict[str, str], folder: Path, until: Callable[[list[dict[str, Any]], str], bool]) -> list[dict[str, Any]]:
+    """The statuses of a program that reads slowly until these, and what was written into the log, are as they should be."""
+    environment = install(does, folder)
     with (folder / "input").open("wb") as file:
         file.truncate(SIZE)
     (folder / "reader").write_text(READER)
@@ -100,7 +122,6 @@ def run(does: dict[str, str], folder: Path, until: Callable[[list[dict[str, Any]
     for name in ("lines", "log"):
         (folder / name).touch()
     script = "pollprog run --progress log --interval 0.1 --progress-fd 3 ./reader >out 3>lines 2>log"
-    environment = {**ENVIRONMENT, "PYTHONPATH": str(folder / "packages")}
     with subprocess.Popen(["bash", "-c", script], cwd=folder, env=environment) as running:
         try:
             wait_until(lambda: until(statuses(folder), (folder / "log").read_text()))
@@ -145,3 +166,13 @@ def test_one_that_says_what_cannot_be_breaks_no_rule_of_the_channel(what: str, t
     lines = run(BELIEVED[what], tmp_path, lambda lines, _: len(lines) >= 5)
     assert "bad_plugin" not in (tmp_path / "log").read_text()
     assert_sound(lines)
+
+
+@pytest.mark.parametrize("what", PREPARES)
+def test_one_that_makes_another_command_of_it_is_left_out_and_the_command_starts(what: str, tmp_path: Path) -> None:
+    words = ["pollprog", "run", "--probe", "reader", "--progress", "none", "--", "echo", "one", "two"]
+    environment = install(PREPARES[what], tmp_path)
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout) == (0, "one two\n")
+    assert done.stderr.startswith("pollprog: a fault of the plugin for echo, which is left out: ")
+    assert len(done.stderr.splitlines()) == 1

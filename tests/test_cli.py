@@ -382,7 +382,7 @@ def test_every_probe_has_a_line_and_a_page(capfd):
     ],
 )
 def test_nothing_heavy_is_imported_for_a_short_command(words):
-    code = "import sys, pollprog.cli as cli\ntry: cli.main(sys.argv[1:])\nexcept SystemExit: pass\nprint(*sys.modules, sep='\\n')"
+    code = "import sys, pollprog.cli as cli\ntry: cli.main(sys.argv[1:])\nexcept SystemExit: pass\nprint(*sys.modules, sep='\\n', file=sys.__stdout__)"
     done = subprocess.run(
         [sys.executable, "-ISc", f"import sys; sys.path[:0] = {sys.path!r}\n{code}", *words],
         capture_output=True,

@@ -14,6 +14,7 @@ from terminals import PATIENCE, started
 
 from pollprog import streams
 from pollprog.launch import Command, launch
+from pollprog.probes.program import Whole
 from pollprog.streams import Ear, listen, write_all
 
 
@@ -52,6 +53,21 @@ class Ended(Through):
 class Broken(Through):
     def passing(self, data: bytes) -> bytes:
         raise RuntimeError(data)
+
+
+class Leaving(Through):
+    def passing(self, data: bytes) -> bytes:
+        raise SystemExit(3)
+
+
+class Wordless(Through):
+    def passing(self, data: bytes) -> bytes:
+        return None  # type: ignore[return-value] # which is what is wrong with it
+
+
+class Torn(Through):
+    def whole(self, record: bytes) -> bool:
+        raise RuntimeError(record)
 
 
 class Claim:
@@ -125,12 +141,43 @@ def test_what_was_said_before_anybody_listened_is_heard_then():
     assert heard[2:] == [(2, b"thr")]
 
 
-def test_a_filter_that_raises_is_done_with_and_every_byte_passes(caplog):
-    claim = Claim(Broken())
+@pytest.mark.parametrize("through", [Broken, Leaving, Wordless])
+def test_a_filter_that_fails_is_done_with_and_every_byte_passes(through, caplog):
+    claim = Claim(through())
     os.write(claim.writer, b"one\n")
     assert claim.end() == b"one\n"
     assert "the filter of stream" in caplog.text
     assert claim.records == [b"one"]
+
+
+def test_a_filter_that_fails_to_say_what_is_whole_is_done_with_too(caplog):
+    claim = Claim(Torn())
+    os.write(claim.writer, b"one")
+    wait_until(lambda: "the filter of stream" in caplog.text)
+    os.write(claim.writer, b"two\nthree\n")
+    assert claim.end() == b"onetwo\nthree\n"
+    assert claim.records[-1] == b"three"
+
+
+def test_a_command_that_is_only_listened_to_is_told_at_once_that_its_reader_has_gone():
+    claim = Claim(Whole())
+    os.close(claim.reader)
+    wait_until(lambda: not claim.ear.alive)
+    with pytest.raises(BrokenPipeError):
+        os.write(claim.writer, b"one\n")
+    os.close(claim.writer)
+    os.close(claim.stream)
+
+
+def test_what_is_ours_alone_does_not_fail_for_want_of_a_reader():
+    claim = Claim(Silent())
+    os.close(claim.reader)
+    for word in (b"one", b"two", b"three"):
+        os.write(claim.writer, word + b"\n")
+        wait_until(lambda word=word: word in claim.records)
+    os.close(claim.writer)
+    claim.ear.finish(PATIENCE)
+    os.close(claim.stream)
 
 
 def test_where_nobody_reads_the_command_is_told_as_it_would_have_been():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -88,3 +90,10 @@ def test_a_tool_asks_about_the_job(monkeypatch: pytest.MonkeyPatch, tmp_path) ->
     plain = within(job(environment={"PATH": path}), lambda: APT.prepare(command))
     told = within(job(environment={"PATH": path, "APT_CONFIG": str(configuration)}), lambda: APT.prepare(command))
     assert (plain.status is None, told.status is None) == (False, True)
+
+
+def test_a_stream_that_takes_nothing_is_not_heard_so_that_its_writer_is_told() -> None:
+    words = "from pollprog.surroundings import here; print(here().claimable(2), here().together(2))"
+    for place, heard in (("2>/dev/full", "False ()"), ("2>/dev/null", "True (2,)")):
+        command = ["sh", "-c", f'{sys.executable} -c "{words}" {place}']
+        assert subprocess.run(command, input="", capture_output=True, text=True, check=True).stdout == f"{heard}\n"

@@ -143,6 +143,9 @@ def listening(command: Command, stream: int) -> Command:
 class Whole:
     """Passes everything on: for a stream that is only listened to (a `pollprog.launch.Filter`)."""
 
+    all_passes = True
+    """All that is written is what the command would have written without us, and may fail as it would have."""
+
     def passing(self, data: bytes) -> bytes:
         """All of it."""
         return data

@@ -23,6 +23,8 @@ LONGEST = 8192
 class Tally:
     """Passes everything on, and counts (a `pollprog.launch.Filter`)."""
 
+    all_passes = True
+
     def __init__(self) -> None:
         self.total = 0
         """How many tests it has collected; 0 before that is known."""

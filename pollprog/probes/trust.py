@@ -16,6 +16,9 @@ __all__ = ["check", "close", "made_by"]
 
 log = logging.getLogger("pollprog")
 
+LONGEST = 4096
+"""Characters that the name of a phase may have."""
+
 
 def check(said: object) -> Sample | None:
     """What a probe's `sample` returned, if a probe may say that; TypeError or ValueError with the reason if not."""
@@ -25,7 +28,7 @@ def check(said: object) -> Sample | None:
         raise TypeError(f"sample() returned {type(said).__name__}, not a Sample")
     counts: tuple[object, ...] = (said.current, 0 if said.total is None else said.total, said.activity)
     for count in counts:
-        if not isinstance(count, int):
+        if not isinstance(count, int) or isinstance(count, bool):
             raise TypeError(f"{count!r} is not a whole number")
         if count < 0:
             raise ValueError(f"{count} is less than nothing")
@@ -38,6 +41,8 @@ def check(said: object) -> Sample | None:
     for word, kind in words:
         if not isinstance(word, kind):
             raise TypeError(f"{word!r} is not a {kind.__name__}")
+        if isinstance(word, str) and len(word) > LONGEST:
+            raise ValueError(f"a phase, or a source, of {len(word)} characters")
     return said
 
 
