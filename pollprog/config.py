@@ -237,7 +237,7 @@ def converted(file: Configuration, where: str, table: object, kind: type[T]) -> 
             where, said = f"{where}.{place[2]}", place[1]
             if said.startswith("Invalid enum value ") and (known := choices(get_type_hints(kind)[place[2]])):
                 said = f"{said.removeprefix('Invalid enum value ')} is none of {', '.join(known)}"
-            said = said.replace("Expected `array`, got", 'Expected a list, as in ["a", "b"], got')
+            said = re.sub(r"Expected `array( \| null)?`, got", 'Expected a list, as in ["a", "b"], got', said)
         raise file.wrong(where, f"{where}: {said[:1].lower()}{said[1:].replace('`', '')}") from error
 
 

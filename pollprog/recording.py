@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 import time
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["explain", "record"]
 
+DIGIT = re.compile(rb"[0-9]")
 BEAT = 0.05
 """Seconds between two looks for a recording."""
 SHOWN = 0.5
@@ -197,26 +199,25 @@ class Silent:
         """One record. From any thread."""
         if record.strip():
             self._heard += 1
-            self._last = record
+            if DIGIT.search(record) or not self._last:
+                self._last = record
 
     def told(self, sample: Sample | None) -> None:
         """What ``run`` shows."""
         self._rows += 1
         self._spoke |= sample is not None and not sample.source.startswith("evidence")
 
-    def tell(self, status: int | None) -> None:
-        """Say so at the end, on standard error. `status`: what was written to the descriptor was heard, too."""
+    def tell(self, status: int | None, *, listens: bool) -> None:
+        """Say so at the end, on standard error. `status`: what was written to the descriptor was heard, too. `listens`: anything was."""
         if self._spoke or self._rows < ENOUGH:  # of a short run it may have had no time to
             return
         for record in [] if status is None else os.pread(status, 1 << 24, 0).splitlines():
             self.heard(record)
         last = visible(self._last.decode("utf-8", "replace").strip()[:LONGEST_SHOWN])
-        what = (
-            f"heard {self._heard} lines, and took nothing from them; the last: {last}"
-            if self._heard
-            else "heard nothing"
-        )
-        sys.stderr.write(f"the plugin for {self._tool.name} said nothing: it {what}\n")
+        what = f"it heard {self._heard} lines, and took nothing from them; the last with a number: {last}"
+        if not self._heard:
+            what = "it heard nothing" if listens else "it was not listened to, or not told to say anything"
+        sys.stderr.write(f"the plugin for {self._tool.name} said nothing: {what}\n")
 
 
 async def _explain(launched: Launched, tool: Tool | None) -> Ended:
@@ -265,7 +266,7 @@ async def _explain(launched: Launched, tool: Tool | None) -> Ended:
     for ear in launched.ears:
         await trio.to_thread.run_sync(ear.finish)
     if silent is not None:
-        silent.tell(launched.status)
+        silent.tell(launched.status, listens=bool(launched.ears) or launched.status is not None)
     launched.close()
     return ended
 

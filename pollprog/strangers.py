@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pollprog.probes import Tool
 
-__all__ = ["find", "leave_out", "load"]
+__all__ = ["find", "find_anew", "leave_out", "load"]
 
 GROUP = "pollprog.probes"
 LARGEST = 1 << 20
@@ -60,6 +60,12 @@ def entries(path: str) -> Iterator[tuple[str, str]]:
         elif group == GROUP and "=" in line and not line.startswith(("#", ";")):
             name, _, place = line.partition("=")
             yield name.strip(), place.partition("[")[0].strip()
+
+
+def find_anew() -> None:
+    """Whoever looks next looks again: a package may have been installed since, beside a daemon that runs."""
+    find.cache_clear()
+    importlib.invalidate_caches()
 
 
 def leave_out(name: str) -> None:

@@ -255,6 +255,11 @@ def check(named: str) -> None:
     if name not in PROBES and not colon and is_others(name):
         return
     if name not in PROBES:
+        from pollprog import strangers
+
+        strangers.find_anew()
+        if not colon and is_others(name):
+            return
         raise UsageError(f"there is no probe {name!r}; {others()}")
     if not re.fullmatch(ARGUMENTS[name], colon + argument, re.DOTALL):
         raise UsageError(f"--probe {named!r} cannot be; see pollprog probes {name}")

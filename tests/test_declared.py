@@ -265,6 +265,7 @@ def test_the_example_measures_by_a_file_with_the_size_of_another(
         ("file = 'a'\npattern = '(?P<percent>.)'\n[tools.x.phases]\na = 1\n", "4: tools.x.phases: in a file"),
         ("stream = 'stdout'\npattern = '(?P<percent>.)'\nphases.a = 0\n", "4: tools.x.phases: expected float > 0"),
         ("programs = 'a'\n", '2: tools.x.programs: expected a list, as in ["a", "b"], got str'),
+        ("status = '-C {fd}'\n", '2: tools.x.status: expected a list, as in ["a", "b"], got str'),
         ("stream = 'stdout'\npattern = \"(?P<percent>\\d+)\"\n", "3: unescaped '\\' in a string; between ' and ', "),
         ("colour = 'red'\n", "2: tools.x.colour: there is no such key; there are programs, stream, status, "),
     ],

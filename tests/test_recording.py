@@ -83,22 +83,25 @@ def test_each_probe_has_its_column(tmp_path: Path) -> None:
     assert all(row.lstrip()[0].isdigit() for row in rows)
 
 
-def explained(tmp_path: Path, pattern: str) -> list[str]:
+def explained(tmp_path: Path, pattern: str, where: str = "| cat") -> list[str]:
     """What is said of a script that prints steps, by a table with this pattern."""
     folder = tmp_path / "pollprog"
     folder.mkdir(exist_ok=True)
     (folder / "config.toml").write_text(f"[tools.steps]\nstream = 'stdout'\npattern = '{pattern}'\n")
-    (tmp_path / "steps").write_text("#!/bin/sh\nfor step in 1 2 3; do echo step $step of 3; sleep 1; done\n")
+    (tmp_path / "steps").write_text("#!/bin/sh\nfor step in 1 2 3; do echo step $step of 3; sleep 1; done; echo done\n")
     (tmp_path / "steps").chmod(0o755)
     environment = {**ENVIRONMENT, "XDG_CONFIG_HOME": str(tmp_path)}
-    return pollprog("probes", "--explain", "--", str(tmp_path / "steps"), env=environment).stderr.splitlines()
+    return shell(f"pollprog probes --explain -- {tmp_path}/steps {where}", env=environment).stderr.splitlines()
 
 
 def test_a_plugin_that_said_nothing_is_told_with_what_it_heard(tmp_path: Path) -> None:
     said = explained(tmp_path, "steps (?P<current>[0-9])")[-1]
     assert (
-        said == "the plugin for steps said nothing: it heard 3 lines, and took nothing from them; the last: step 3 of 3"
+        said
+        == "the plugin for steps said nothing: it heard 4 lines, and took nothing from them; the last with a number: step 3 of 3"
     )
+    said = explained(tmp_path, "step (?P<current>[0-9])", "> /dev/null")[-1]
+    assert said.startswith("the plugin for steps said nothing: it was not listened to, ")
     rows = explained(tmp_path, "step (?P<current>[0-9]) of (?P<total>[0-9])")
     assert "% steps" in rows[-1]
 

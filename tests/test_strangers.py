@@ -175,13 +175,17 @@ def test_a_broken_one_costs_a_line_in_the_log(
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
-def test_it_can_be_named_and_may_prepare_the_command_then(install: Callable[[str], None]) -> None:
+def test_it_can_be_named_and_may_prepare_the_command_then(install: Callable[[str], None], tmp_path: Path) -> None:
     install("[pollprog.probes]\nsnooze = strange_plugin:TOOL\n")
     tools.check("snooze")
     tool = tools.named("snooze")
     assert tool is not None
     assert tool.prepare(Command(["sleep", "9"])).argv == ("sleep", "9", "0")
     assert speaking(named="snooze", until="strange") == "strange"
+    folder = tmp_path / "later-1.0.dist-info"
+    folder.mkdir()
+    (folder / "entry_points.txt").write_text("[pollprog.probes]\ndoze = strange_plugin:TOOL\n")
+    tools.check("doze")  # installed beside a daemon that runs
     for wrong in ("snooze:1", "snoozer"):
         with pytest.raises(UsageError):
             tools.check(wrong)
