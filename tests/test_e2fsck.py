@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from terminals import PATIENCE, Terminal, pollprog, shell
+from tool_runs import looked_at
 
 from pollprog.launch import Command
 from pollprog.probes.e2fsck import PASSES, TOOL
@@ -127,3 +129,16 @@ def test_without_preparing_nothing_is_added(image: str) -> None:
     done = pollprog("run", "--no-prepare", "--", str(program), "a")
     assert done.stdout.startswith("a\n")
     assert "memfd" not in done.stdout
+
+
+@pytest.mark.tool("e2fsck", "mke2fs")
+def test_one_that_runs_already_has_no_total(tmp_path: Path) -> None:
+    with (tmp_path / "image").open("wb") as file:
+        file.truncate(2 << 40)
+    options = ["-E", "lazy_itable_init=1,nodiscard", "-O", "^resize_inode,^has_journal,^64bit", "-i", "1048576"]
+    make = ["mke2fs", "-q", "-F", "-t", "ext4", *options, str(tmp_path / "image")]
+    subprocess.run(make, check=True, env={"PATH": PATH}, timeout=PATIENCE)
+    program = shutil.which("e2fsck", path=PATH)
+    samples = looked_at(f"{program} -fn image", tmp_path, launched=False)
+    assert len({sample.current for sample in samples}) >= 3
+    assert {sample.total for sample in samples} == {None}
