@@ -100,7 +100,7 @@ def of_postgres(scratch: Scratch) -> Iterator[Tool]:
             yield Tool(
                 "evidence", f"pg_restore -d postgres {client} archive", "steady", "", f"{sql} 'DROP TABLE IF EXISTS t'"
             )
-            backup = f"pg_basebackup -X none -c fast -D copy -r {int(60 * scratch.scale)}M {client}"
+            backup = f"pg_basebackup -X none -c fast -D copy -r {int(100 * scratch.scale)}M {client}"
             yield Tool("pg_basebackup", f"{backup} -P", "steady", before="rm -rf copy", blurred=r".*kB \(.*\n")
             yield Tool("evidence", backup, "unknown", before="rm -rf copy")
 
