@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from terminals import ENVIRONMENT, PATIENCE
-from tool_runs import gets, told, waiting
+from tool_runs import gets, told, told_of_a_running_one, waiting
 
 from pollprog.launch import Command
 from pollprog.probes import apt
@@ -146,7 +146,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "package/DEBIAN/control").write_text(CONTROL)
     for number, name in enumerate(("preinst", "postinst"), 1):
         script = folder / "package/DEBIAN" / name
-        script.write_text(waiting(folder, "apt", number).replace("\n", '\n[ "$WANTED" ] || exit 0\n', 1))
+        script.write_text(waiting(folder, r"\(apt\|dpkg\)", number).replace("\n", '\n[ "$WANTED" ] || exit 0\n', 1))
         script.chmod(0o755)
     source.mkdir()
     words = ["dpkg-deb", "-b", str(folder / "package"), str(source / "test.deb")]
@@ -212,3 +212,12 @@ def test_a_slow_one_is_told(untouched: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert {line["phase"] for line in lines[:-1]} == {"installing"}
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
+
+
+@pytest.mark.tool("apt-get", "dpkg-deb")
+def test_one_that_runs_already_is_told_while_dpkg_works(untouched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "WANTED", "both")
+    (untouched / "lines").unlink(missing_ok=True)
+    lines = told_of_a_running_one("apt-get -y install pollprog-test", untouched, "dpkg")
+    assert len({line["current"] for line in lines[:-1]}) >= 2
+    assert {line["total"] for line in lines} == {None}

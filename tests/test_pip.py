@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from children import child, target_for
-from tool_runs import gets, told
+from tool_runs import gets, told, told_of_a_running_one
 from web import web
 
 from pollprog.launch import Command
@@ -142,5 +142,12 @@ def test_in_a_terminal_it_prints_what_it_prints_without_us(address: str, tmp_pat
 def test_a_slow_one_is_told(address: str, tmp_path: Path, *, terminal: bool) -> None:
     lines = told(download(f"{address}/slow"), tmp_path, "pip", terminal=terminal)
     assert len(lines) >= 3
+    assert {line["total"] for line in lines[:-1]} == {3_000_000}
+    assert all(old["current"] <= new["current"] for old, new in pairwise(lines[:-1]))
+
+
+def test_one_that_runs_already_is_told_where_it_prints_into_a_file(address: str, tmp_path: Path) -> None:
+    lines = told_of_a_running_one(f"{download(f'{address}/slow')} > out", tmp_path, "pip")
+    assert len({line["current"] for line in lines[:-1]}) >= 2
     assert {line["total"] for line in lines[:-1]} == {3_000_000}
     assert all(old["current"] <= new["current"] for old, new in pairwise(lines[:-1]))
