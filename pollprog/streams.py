@@ -17,6 +17,8 @@ import os
 import re
 import select
 import threading
+import time
+from collections import deque
 
 from pollprog.backlog import MOST, Backlog
 from pollprog.stand_in import Single, Untorn, Window, stand_in
@@ -38,6 +40,10 @@ LONGEST = 1 << 16
 """Of a record that does not end, so many bytes are kept."""
 QUIET = 0.25
 """Seconds without a word after which a filter may let go of what it holds back."""
+MUCH = 1 << 14
+"""Bytes that come at once, behind which nothing is cut into records for a while."""
+PAUSE = 0.1
+"""Seconds of that while."""
 KEPT = 1 << 20
 """Bytes of it that were read, and may lie in memory before they are given back."""
 SEPARATORS = re.compile(rb"[\r\n\b]+")
@@ -64,7 +70,7 @@ class Splitter:
         if rest and self._whole is not None and self._whole(self.rest):
             records.append(self.rest)
             self.rest = b""
-        return [record for record in records if record]
+        return [record[-LONGEST:] for record in records if record]
 
 
 class StatusFile:
@@ -102,6 +108,37 @@ class StatusFile:
         os.close(self._descriptor)
 
 
+class Flood:
+    """What was heard and not yet cut into records: of much in a short time only the newest is, or the command would wait for that."""
+
+    def __init__(self) -> None:
+        self._parts: deque[bytes] = deque()
+        self._bytes = 0
+        self._until = 0.0
+        """Till then nothing is cut, for there was much."""
+        self._lost = self.cut = False
+        """Something was let go of before what is kept, or before what is due: the first record may be no whole one."""
+
+    def due(self, data: bytes, *, now: bool) -> bytes:
+        """With this added: what is to be cut by now."""
+        self._parts.append(data)
+        self._bytes += len(data)
+        moment = time.monotonic()
+        if not now and moment < self._until:
+            while self._bytes - len(self._parts[0]) > MOST:
+                self._bytes -= len(self._parts.popleft())
+                self._lost = True
+            return b""
+        due, self._bytes = b"".join(self._parts), 0
+        self._parts.clear()
+        self._until = moment + PAUSE if len(due) > MUCH else 0.0
+        self.cut, self._lost = self._lost, False
+        if self.cut:
+            first = SEPARATORS.search(due)
+            due = due[first.end() :] if first else b""
+        return due
+
+
 class Ear:
     """Hears one claimed stream and passes it on."""
 
@@ -112,6 +149,7 @@ class Ear:
         self._watched = stream if getattr(through, "all_passes", False) and is_pipe(stream) else None
         """The user's end, where it may be seen that nobody reads it any more."""
         self._splitter = Splitter(getattr(through, "whole", None))
+        self._flood = Flood()
         self._heard: Callable[[int, bytes], None] | None = None
         self._unheard = Backlog()
         self._lock = threading.Lock()
@@ -141,7 +179,7 @@ class Ear:
             while data := self._read():
                 self._split(data)
                 write_all(self._stream, self._passing(data))
-            self._split(b"\n")
+            self._split(b"\n", now=True)
             write_all(self._stream, self._passing(None))
         except OSError as error:
             log.debug("stream %d: %s", self._stream, error)
@@ -164,6 +202,7 @@ class Ear:
 
     def _wait(self) -> None:
         """Nothing has come for a while: what was held back until more would come passes."""
+        self._split(b"", now=True)
         write_all(self._stream, self._passing(b""))
 
     def _passing(self, data: bytes | None) -> bytes:
@@ -187,9 +226,14 @@ class Ear:
             self._drop(error)
             return []
 
-    def _split(self, data: bytes) -> None:
+    def _split(self, data: bytes, *, now: bool = False) -> None:
+        due = self._flood.due(data, now=now)
+        if not due:
+            return
+        if self._flood.cut:
+            self._splitter.rest = b""
         with self._lock:
-            for record in self._records(data):
+            for record in self._records(due):
                 if self._heard is None:
                     self._unheard.add(self._stream, record)
                 else:

@@ -180,6 +180,27 @@ def test_what_is_ours_alone_does_not_fail_for_want_of_a_reader():
     os.close(claim.stream)
 
 
+def test_of_a_flood_the_newest_is_heard_and_every_byte_passes(monkeypatch):
+    """What nobody could listen to in time is not cut into records: the command does not wait for that."""
+    monkeypatch.setattr(streams, "PAUSE", 3600)
+    claim = Claim(Whole())
+    words = b"".join(b"line %d\n" % number for number in range(1_000_000))
+    got: list[bytes] = []
+    reading = threading.Thread(target=lambda: got.extend(iter(lambda: os.read(claim.reader, 1 << 16), b"")))
+    reading.start()
+    write_all(claim.writer, words)
+    os.close(claim.writer)
+    claim.ear.finish(PATIENCE)
+    os.close(claim.stream)
+    reading.join(PATIENCE)
+    os.close(claim.reader)
+    assert b"".join(got) == words
+    assert claim.records[0] == b"line 0"
+    assert claim.records[-1] == b"line 999999"
+    assert len(claim.records) < 500_000
+    assert set(claim.records) <= set(words.splitlines())
+
+
 def test_where_nobody_reads_the_command_is_told_as_it_would_have_been():
     claim = Claim(Through())
     os.close(claim.reader)
