@@ -121,6 +121,17 @@ class Command:
         """The same command with other words."""
         return self._with(argv=words)
 
+    def behind(self, place: int) -> Command:
+        """The command that these words are from there on, before anything is claimed of it."""
+        return Command(self.argv[place:], executable=self.executable)
+
+    def below(self, before: Sequence[str]) -> Command:
+        """The same command, started by one that has these words in front of it, and becomes it."""
+        made, status = self.with_words((*before, *self.argv)), self.status
+        if status is None:
+            return made
+        return made.with_status(lambda argv, fd: (*before, *status(argv[len(before) :], fd)))
+
     def with_status(self, words: Words) -> Command:
         """The same command, which is given one descriptor more, and by these words told to write its status there.
 

@@ -85,6 +85,7 @@ PACKAGES = {
     "qemu-img": "qemu-utils",
     "resize2fs": "e2fsprogs",
     "script": "bsdutils",
+    "ionice": "util-linux",
     "setpriv": "util-linux",
     "setsid": "util-linux",
     "sfdisk": "fdisk",

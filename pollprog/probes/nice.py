@@ -1,0 +1,60 @@
+"""``nice``, ``ionice``: what they start is prepared as if it stood alone, and measured as that, which it has become by then."""
+
+from __future__ import annotations
+
+from pollprog import tools
+from pollprog.probes.program import Program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pollprog.launch import Command
+
+__all__ = ["TOOL", "place_of"]
+
+VALUED = {
+    "nice": ("n", ("--adjustment",)),
+    "ionice": ("cnpPu", ("--class", "--classdata", "--pid", "--pgid", "--uid")),
+}
+"""The options that have a value: their letters, and in full."""
+
+
+class Nice(Program):
+    """Knows both programs as long as they have not started the other."""
+
+    name = "nice"
+    programs = frozenset({"ionice"})
+    launched = "as the program behind it would be, if that stood alone"
+    attached = "as that program: it has become that"
+    totals = "that program's"
+
+    def recognise(self, command: Command) -> bool:
+        """What is yet to be started; what runs is the other program in a moment."""
+        return command.executable is None and command.name in VALUED
+
+    def prepare(self, command: Command) -> Command:
+        """The same, with what is added to the program behind it."""
+        place = place_of(command.argv)
+        before, inner = command.argv[:place], command.behind(place)
+        tool = tools.find(inner)
+        return command if tool is None else tools.prepared(tool, inner).below(before)
+
+
+def place_of(argv: Sequence[str]) -> int:
+    """Where the words of the program begin that is to be started."""
+    letters, options = VALUED[argv[0].rpartition("/")[2]]
+    place = 1
+    while place < len(argv) and argv[place].startswith("-"):
+        word = argv[place]
+        place += 1
+        if word == "--":
+            break
+        if word.startswith("--"):
+            place += "=" not in word and any(option.startswith(word) for option in options)
+        else:
+            place += word[-1] in letters
+    return place
+
+
+TOOL = Nice()
