@@ -148,7 +148,7 @@ async def test_one_hop_to_a_thread_is_enough_for_all_probes(hops: list[object]) 
             sampler.add(probe, lambda _: None, interval=OFTEN)
         await until(lambda: all(probe.looks >= 6 for probe in probes))
         looks = max(probe.looks for probe in probes)
-        assert len(hops) <= looks
+        assert len(hops) <= looks + 1  # one may be under way
 
 
 async def test_nothing_to_do_takes_no_thread(hops: list[object]) -> None:

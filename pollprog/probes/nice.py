@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pollprog.launch import Command
+    from pollprog.probes import Probe, Target
 
 __all__ = ["TOOL", "place_of"]
 
@@ -39,6 +40,12 @@ class Nice(Program):
         before, inner = command.argv[:place], command.behind(place)
         tool = tools.find(inner)
         return command if tool is None else tools.prepared(tool, inner).below(before)
+
+    def probe(self, target: Target) -> Probe:
+        """By evidence, whoever asks for it."""
+        from pollprog.probes.evidence import Evidence
+
+        return Evidence(target.tree, total=target.total)
 
 
 def place_of(argv: Sequence[str]) -> int:
