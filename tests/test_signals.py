@@ -458,10 +458,8 @@ def test_where_ctrl_c_is_ignored_on_our_behalf_it_stays_so(tmp_path):
 
 
 def test_what_is_typed_just_before_the_command_starts_reaches_it(terminal, tmp_path):
-    text = "from pollprog import launch, signals\nfind = launch.resolve\ndef resolve(name):\n"
-    text += (
-        "    print('now', flush=True)\n    while 2 not in signals.signal.sigpending(): pass\n    return find(name)\n"
-    )
+    text = "import os\nfrom pollprog import launch, signals\nfind = launch.resolve\ndef resolve(name):\n"
+    text += "    os.write(1, b'now')\n    while 2 not in signals.signal.sigpending(): pass\n    return find(name)\n"
     (tmp_path / "sitecustomize.py").write_text(f"{text}launch.resolve = resolve\n")
     terminal.run("pollprog", "run", "sleep", "600", environment={"PYTHONPATH": str(tmp_path)})
     terminal.wait(lambda rows: "now" in rows)
