@@ -29,7 +29,7 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
     yield Tool("evidence", "sh -c 'gzip -k text'", "steady", **packing)
     yield Tool("evidence", ": before; xz -1 -k text; true", "steady", **xz, program="xz", script=True)
     yield Tool("evidence", "sudo sha256sum random random", "steady", program="sha256sum")
-    yield Tool("evidence", "nice -n 5 xz -1 -k text", "steady", **xz, program="xz")
+    yield Tool("xz", "nice -n 5 xz -1 -T1 -k text", "steady", **xz, program="xz")
     yield Tool("evidence", "time gzip -k text", "steady", **packing, blurred=TIMES, program="gzip")
     yield Tool("evidence", "xargs -a list sha256sum", "steady", before="echo random random > list", program="sha256sum")
     yield Tool("evidence", "cat text | xz -1 | cat > out", "steady", "out", program="cat", script=True)
