@@ -28,6 +28,7 @@ __all__ = [
     "Stat",
     "block_device_size",
     "exit_status",
+    "key_of",
     "open_process",
     "parse_io",
     "parse_stat",

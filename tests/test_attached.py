@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tool_runs import looked_at
 
+from pollprog.probes.seen import BACK
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -92,5 +94,5 @@ def test_one_that_runs_already_is_told_on_its_way_and_never_falls(name: str, inp
     assert max(told) < MOST
     for old, new in pairwise(samples):
         if (old.total, old.phase, old.source) == (new.total, new.phase, new.source):
-            assert old.current <= new.current
+            assert old.current <= new.current + BACK  # ffmpeg reads a little of its input twice
     assert SIZE <= (samples[-1].total or 0) <= SIZE + 100

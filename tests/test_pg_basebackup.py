@@ -100,7 +100,7 @@ def test_what_it_prints_and_how_it_ends_is_as_without_us(
 
 @needs_server
 def test_its_progress_is_told(backup: str, tmp_path: Path) -> None:
-    lines = told(f"{backup} -P -r 15M 2>err", tmp_path, "pg_basebackup")
+    lines = told(f"{backup} -P -r 8M 2>err", tmp_path, "pg_basebackup")
     assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert {line["bound"] for line in lines[:-1]} == {"estimate"}
     assert all(old["current"] <= new["current"] for old, new in pairwise(lines))

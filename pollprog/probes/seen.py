@@ -15,7 +15,7 @@ from enum import Enum
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from pollprog.process import block_device_size
+from pollprog.process import block_device_size, key_of
 from pollprog.status import Bound
 
 if TYPE_CHECKING:
@@ -263,6 +263,8 @@ class Reader:
     """It has gone from one large file that its words do not name to another: nobody knows how many there are."""
     unknown: bool = False
     """A pipe is among what it is to read: nobody knows how much comes."""
+    script: Key | None = None
+    """What an interpreter runs, which it reads, too."""
     shell: bool = False
     """It is a shell, which has its script open, and reads on in it while it works."""
     handed_on: set[Key] = field(default_factory=set)
@@ -284,7 +286,9 @@ class Reader:
         reader = cls(process, name if words else "")
         program = os.path.basename(process.link("exe"))
         reader.shell = program in SHELLS
-        del words[: script_among(program, words)]
+        if script := script_among(program, words):
+            reader.script = key_at(process.inside(words[script]))
+            del words[:script]
         folders = [process.link("cwd") or "/"]
         if name in WANDERERS:
             folders += started_in(folders[0], words[1:]), process.environ().get("PWD", "/")
@@ -345,6 +349,7 @@ class Reader:
             for file in files
             if file.reads
             and file.size
+            and file.key != self.script
             and not self._is_own(file, known)
             and not self._loads(file, known)
             and not (self.shell and file.fd >= SCRIPTS)
@@ -463,6 +468,14 @@ class Reader:
                 for word in self.words
             )
         return self.largest.size if self.largest else None
+
+
+def key_at(path: str) -> Key | None:
+    """Which file has that name; None if none has."""
+    try:
+        return key_of(os.stat(path))
+    except (OSError, ValueError):
+        return None
 
 
 def script_among(program: str, words: Sequence[str]) -> int:
