@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from compiled import compiled
 from daemons import serving
 from descriptions import Understood
 from hypothesis import given, settings
@@ -305,10 +306,9 @@ def test_its_probe_and_its_total_are_what_the_caller_chose(tmp_path: Path) -> No
         assert {status["source"].partition(":")[0] for status in told} == {"filesize"}
 
 
+@pytest.mark.tool("gcc")
 def test_nothing_is_added_to_a_command_that_is_not_to_be_prepared(tmp_path: Path) -> None:
-    program = tmp_path / "e2fsck"
-    program.write_text("#!/bin/sh\necho $*\n")
-    program.chmod(0o755)
+    program = compiled(tmp_path / "e2fsck", "#!/bin/sh\necho $*\n", "[-C fd]")
     table = f'argv = ["{program}", "image"]'
     with serving(tmp_path, f"[operations.With]\n{table}\n[operations.Without]\n{table}\nprepare = false\n") as served:
         assert served.call("Without")["result"]["output"] == "image\n"

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from compiled import compiled
 from terminals import PATIENCE, Terminal, pollprog, shell
 from tool_runs import looked_at
 
@@ -119,16 +120,21 @@ def test_a_large_one_is_told_in_a_terminal_too(tmp_path: Path) -> None:
     assert lines[-1]["fraction"] == 1
 
 
-@pytest.mark.tool("e2fsck", "mke2fs")
-def test_without_preparing_nothing_is_added(image: str) -> None:
-    script = "#!/bin/sh\necho $*\nls -l /proc/self/fd\n"
-    program = Path(image).parent / "e2fsck"
-    program.write_text(script)
-    program.chmod(0o755)
-    assert "memfd" in pollprog("run", "--", str(program), "a").stdout
-    done = pollprog("run", "--no-prepare", "--", str(program), "a")
+@pytest.mark.tool("gcc")
+def test_without_preparing_nothing_is_added(tmp_path: Path) -> None:
+    program = compiled(tmp_path / "e2fsck", "#!/bin/sh\necho $*\nls -l /proc/self/fd\n", "[-C fd]")
+    assert "memfd" in pollprog("run", "--", program, "a").stdout
+    done = pollprog("run", "--no-prepare", "--", program, "a")
     assert done.stdout.startswith("a\n")
     assert "memfd" not in done.stdout
+
+
+@pytest.mark.parametrize("before", [(), ("--probe", "e2fsck", "--", "nice")])
+def test_what_does_not_know_the_option_is_not_given_it(before: tuple[str, ...], tmp_path: Path) -> None:
+    program = tmp_path / "e2fsck"
+    program.write_text("#!/bin/sh\necho $*\n")
+    program.chmod(0o755)
+    assert pollprog("run", *before, str(program), "a").stdout == "a\n"
 
 
 @pytest.mark.tool("e2fsck", "mke2fs")

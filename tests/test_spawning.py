@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 from children import PATIENCE, as_nobody, descriptors, wait_until
+from compiled import compiled
 from disks import small_disk
 from doors import is_alive, pids_in
 
@@ -286,11 +287,11 @@ def test_a_binary_of_an_unknown_format_does_not_go_to_the_shell(tmp_path: Path) 
 # --- a status descriptor
 
 
+@pytest.mark.tool("gcc")
 def test_a_program_that_can_writes_its_status_to_a_descriptor_of_its_own(tmp_path):
-    program = tmp_path / "e2fsck"
-    program.write_text('#!/bin/bash\n[ "$1" = -C ] && echo "1 1 2 image" >&"$2"\nls -l /proc/self/fd; exit 3\n')
-    program.chmod(0o755)
-    spawned = spawn([str(program), "image"], directory="/", environment={"PATH": os.environ["PATH"]})
+    script = '#!/bin/bash\n[ "$1" = -C ] && echo "1 1 2 image" >&"$2"\nls -l /proc/self/fd; exit 3\n'
+    program = compiled(tmp_path / "e2fsck", script, "[-C fd]")
+    spawned = spawn([program, "image"], directory="/", environment={"PATH": os.environ["PATH"]})
     try:
         wait_until(lambda: spawned.launched.reap() is not None)
         assert spawned.launched.reap() == (3, None)

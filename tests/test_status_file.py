@@ -12,6 +12,7 @@ import textwrap
 
 import pytest
 from children import descriptors, wait_until
+from compiled import compiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from terminals import PATIENCE, started
@@ -172,14 +173,13 @@ def program(tmp_path):
     """Makes a program called e2fsck with this body; what runs is python, so it is measured by the name that it is given."""
 
     def make(body: str) -> str:
-        path = tmp_path / "e2fsck"
-        path.write_text(f"#!{sys.executable} -IS\n{textwrap.dedent(PROGRAM)}{textwrap.dedent(body)}")
-        path.chmod(0o755)
-        return str(path)
+        script = f"#!{sys.executable} -IS\n{textwrap.dedent(PROGRAM)}{textwrap.dedent(body)}"
+        return compiled(tmp_path / "e2fsck", script, "[-C fd]")
 
     return make
 
 
+@pytest.mark.tool("gcc")
 def test_a_program_is_not_held_up_and_does_not_die_when_we_are_killed(program, tmp_path):
     script = program("""
         os.write(number, b"1 1 9 x\\n")
@@ -197,6 +197,7 @@ def test_a_program_is_not_held_up_and_does_not_die_when_we_are_killed(program, t
         wait_until((tmp_path / "done").exists)
 
 
+@pytest.mark.tool("gcc")
 def test_what_never_writes_or_leaves_a_descendant_that_holds_it_open_is_not_waited_for(program, tmp_path):
     script = program("""
         if os.fork() == 0:
@@ -213,6 +214,7 @@ def test_what_never_writes_or_leaves_a_descendant_that_holds_it_open_is_not_wait
         (tmp_path / "over").touch()
 
 
+@pytest.mark.tool("gcc")
 def test_the_file_is_not_taken_for_the_work_of_the_command(program, tmp_path):
     script = program("""
         for _ in range(30):

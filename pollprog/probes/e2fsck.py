@@ -7,7 +7,7 @@ already is told by what it has read, without a total.
 
 from __future__ import annotations
 
-from pollprog.probes.program import Program, has_option
+from pollprog.probes.program import Program, has_option, holds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class E2fsck(Program):
 
     def prepare(self, command: Command) -> Command:
         """The same, with a status descriptor."""
-        if has_option(command.argv, "C"):
+        if has_option(command.argv, "C") or not holds(command, b"[-C fd]"):
             return command
         return command.with_status(lambda argv, number: (argv[0], "-C", str(number), *argv[1:]))
 
