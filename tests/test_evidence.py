@@ -15,7 +15,7 @@ import pytest
 
 from pollprog.errors import UsageError
 from pollprog.probes.evidence import Evidence, probe
-from pollprog.probes.seen import named, script_among, started_in
+from pollprog.probes.naming import named, script_among, started_in
 from pollprog.process import Io, OpenFile, Process, ProcessTree, Stat
 from pollprog.status import Bound
 from tests.children import child, target_for, wait_until

@@ -15,26 +15,23 @@ from enum import Enum
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from pollprog.process import block_device_size, key_of
+from pollprog.probes.naming import ELSEWHERE, WANDERERS, key_at, named, script_among, started_in
+from pollprog.process import block_device_size
 from pollprog.status import Bound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pollprog.inherited import Before
     from pollprog.process import OpenFile, Process
 
-__all__ = ["HEAD", "FileSeen", "Files", "Key", "Reader", "Way", "script_among", "started_in", "written_by"]
+__all__ = ["HEAD", "FileSeen", "Files", "Key", "Reader", "Way", "written_by"]
 
 Key = tuple[int, int]
 """Device and inode."""
 
 MOST_WORDS = 20_000
 """Words of a command that are looked up as names of files."""
-ELSEWHERE = frozenset({"tar", "bsdtar"})
-"""Programs for which ``-C FOLDER`` says where the words behind it are, while they themselves stay where they were started."""
-WANDERERS = frozenset({"rsync"})
-"""Programs that leave the folder in which they were started, and from which their words are meant."""
 FILTERS = re.compile(r"cat|tac|head|tail|wc|sort|paste|cksum|b2sum|(md5|sha\d+)sum")
 """Programs for which ``-`` among their words is their standard input; for others it may be their output."""
 LIBRARY = re.compile(r"\.so(?:\.[0-9.]+)?$")
@@ -42,9 +39,6 @@ MODULE = re.compile(r"\.(?:pyc?|pm)$")
 HEAD = 4096
 """Bytes of a file that are read before the rest is mapped, as of a library."""
 SHELLS = frozenset({"bash", "dash", "ksh93", "mksh", "sh", "zsh", "zsh5"})
-INTERPRETERS = re.compile(r"(?:lua|node|nodejs|perl|php|pypy|python|ruby)[0-9.]*")
-CODE = re.compile(r"-[A-Za-z]*[cmeEr].*|--(?:eval|print).*")
-"""Options of theirs behind which there is a program, or the name of a module, and no script; or there may be."""
 SCRIPTS = 10
 """The number from which on shells open what is theirs: the script that they read."""
 SOME = 1 << 16
@@ -196,21 +190,6 @@ class Way(Enum):
     """A copy of a file with holes, which takes no time for them."""
     PREAD = "rchar"
     """Reads that leave the position alone."""
-
-
-def named(words: Sequence[str], *, elsewhere: bool) -> Iterator[tuple[str, str]]:
-    """(word, from which folder) of each word that may name a file; `elsewhere`: ``-C FOLDER`` is where the next ones are."""
-    folder, pending = "", False
-    for word in words:
-        typed, equals, value = word.partition("=")
-        if pending or (elsewhere and typed == "--directory" and equals):
-            folder, pending = os.path.join(folder, word if pending else value), False
-        elif elsewhere and word.startswith("-C") and word != "-C":
-            folder = os.path.join(folder, word[2:])
-        elif elsewhere and word in ("-C", "--directory"):
-            pending = True
-        else:
-            yield word, folder
 
 
 @dataclass(slots=True)
@@ -468,35 +447,6 @@ class Reader:
                 for word in self.words
             )
         return self.largest.size if self.largest else None
-
-
-def key_at(path: str) -> Key | None:
-    """Which file has that name; None if none has."""
-    try:
-        return key_of(os.stat(path))
-    except (OSError, ValueError):
-        return None
-
-
-def script_among(program: str, words: Sequence[str]) -> int:
-    """Which of its words names the script that an interpreter runs: what that works on stands behind it. 0: none."""
-    if not INTERPRETERS.fullmatch(program):
-        return 0
-    for place, word in enumerate(words[1:], 1):
-        if not word.startswith("-"):
-            return place
-        if CODE.fullmatch(word):
-            break
-    return 0
-
-
-def started_in(folder: str, words: Sequence[str]) -> str:
-    """From which folder it came that is in this one now, and was told of it by one of its words; the same one if by none."""
-    for word in words:
-        way = os.path.normpath(word)
-        if not way.startswith("/") and folder.endswith(f"/{way}"):
-            return folder.removesuffix(way)
-    return folder
 
 
 def written_by(programs: Iterable[tuple[Reader, Iterable[OpenFile]]]) -> dict[tuple[str, ...], list[OpenFile]]:
