@@ -204,20 +204,24 @@ def test_a_download_goes_where_it_would_have_gone(untouched: Path) -> None:
     assert list((untouched / "root/var/cache/apt/archives").glob("*.deb"))
 
 
-@pytest.mark.tool("apt-get", "dpkg-deb")
-def test_a_slow_one_is_told(untouched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def slow(untouched: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, and the scripts of the package wait until something was told of them."""
     monkeypatch.setitem(ENVIRONMENT, "WANTED", "both")
     (untouched / "lines").unlink(missing_ok=True)
-    lines = told("apt-get -y install pollprog-test", untouched, "apt")
+    return untouched
+
+
+@pytest.mark.tool("apt-get", "dpkg-deb")
+def test_a_slow_one_is_told(slow: Path) -> None:
+    lines = told("apt-get -y install pollprog-test", slow, "apt")
     assert len({line["fraction"] for line in lines[:-1]}) >= 2
     assert {line["phase"] for line in lines[:-1]} == {"installing"}
     assert all(old["fraction"] <= new["fraction"] for old, new in pairwise(lines))
 
 
 @pytest.mark.tool("apt-get", "dpkg-deb")
-def test_one_that_runs_already_is_told_while_dpkg_works(untouched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENVIRONMENT, "WANTED", "both")
-    (untouched / "lines").unlink(missing_ok=True)
-    lines = told_of_a_running_one("apt-get -y install pollprog-test", untouched, "dpkg")
+def test_one_that_runs_already_is_told_while_dpkg_works(slow: Path) -> None:
+    lines = told_of_a_running_one("apt-get -y install pollprog-test", slow, "dpkg")
     assert len({line["current"] for line in lines[:-1]}) >= 2
     assert {line["total"] for line in lines} == {None}

@@ -98,13 +98,18 @@ def subprocess_of(script: str) -> subprocess.CompletedProcess[str]:
     return shell(f"exec bash -c {shlex.quote(script)}")
 
 
+def make(path: Path, tebibytes: int) -> None:
+    """Make an image of that size, with next to nothing in it."""
+    with path.open("wb") as file:
+        file.truncate(tebibytes << 40)
+    options = ["-E", "lazy_itable_init=1,nodiscard", "-O", "^resize_inode,^has_journal,^64bit", "-i", "1048576"]
+    words = ["mke2fs", "-q", "-F", "-t", "ext4", *options, str(path)]
+    subprocess.run(words, check=True, env={"PATH": PATH}, timeout=PATIENCE)
+
+
 @pytest.mark.tool("e2fsck", "mke2fs")
 def test_a_large_one_is_told_in_a_terminal_too(tmp_path: Path) -> None:
-    with (tmp_path / "image").open("wb") as file:
-        file.truncate(14 << 40)
-    options = ["-E", "lazy_itable_init=1,nodiscard", "-O", "^resize_inode,^has_journal,^64bit", "-i", "1048576"]
-    make = ["mke2fs", "-q", "-F", "-t", "ext4", *options, str(tmp_path / "image")]
-    subprocess.run(make, check=True, env={"PATH": PATH}, timeout=PATIENCE)
+    make(tmp_path / "image", 14)
     terminal = Terminal()
     words = "pollprog run --interval 0.1 --progress-fd 3 e2fsck -f image 3>lines"
     try:
@@ -139,11 +144,7 @@ def test_what_does_not_know_the_option_is_not_given_it(before: tuple[str, ...], 
 
 @pytest.mark.tool("e2fsck", "mke2fs")
 def test_one_that_runs_already_has_no_total(tmp_path: Path) -> None:
-    with (tmp_path / "image").open("wb") as file:
-        file.truncate(2 << 40)
-    options = ["-E", "lazy_itable_init=1,nodiscard", "-O", "^resize_inode,^has_journal,^64bit", "-i", "1048576"]
-    make = ["mke2fs", "-q", "-F", "-t", "ext4", *options, str(tmp_path / "image")]
-    subprocess.run(make, check=True, env={"PATH": PATH}, timeout=PATIENCE)
+    make(tmp_path / "image", 2)
     program = shutil.which("e2fsck", path=PATH)
     samples = looked_at(f"{program} -fn image", tmp_path, launched=False)
     assert len({sample.current for sample in samples}) >= 3
