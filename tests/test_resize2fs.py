@@ -98,7 +98,7 @@ def test_what_it_prints_and_how_it_ends_is_as_without_us(place: str, *, terminal
 @pytest.mark.parametrize("way", ["heard", "in a log", "attached"])
 def test_progress_comes(way: str, folder: Path) -> None:
     shutil.copy(folder / "whole", folder / "image")
-    under = slowed(folder, "resize2fs", "pread", 200_000, least=65_536)  # so are read the blocks that it moves
+    under = slowed(folder, "resize2fs", "pread", 300_000, least=65_536)  # so are read the blocks that it moves
     if way == "attached":
         lines = told_of_a_running_one(f"env {under} {SHRINK} >log", folder, "resize2fs")
     else:
