@@ -104,6 +104,7 @@ FAULTS = {
         "ModuleNotFoundError: No module named 'no_such_module' (strange_plugin.py, line 1)",
     ),
     "a class": ("TOOL = Tool", "strange_plugin:TOOL is a class, and has to be a tool made of it: write TOOL = Tool()"),
+    "ending the interpreter": ("raise SystemExit(3)", "SystemExit: 3 (strange_plugin.py, line "),
     "missing": ("del TOOL", "AttributeError: module 'strange_plugin' has no attribute 'TOOL'"),
 }
 

@@ -134,7 +134,7 @@ def said_by_stranger(name: str) -> str:
     try:
         module = type(strangers.load(place)).__module__
         doc = (import_module(module).__doc__ or "").strip()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a stranger's module may raise anything when it is imported
         raise OperationFailed(f"the plugin for {name}, {place}, cannot be used: {fault(error)}") from error
     return doc or f"{name}: by a plugin, {place}, that says nothing of itself: its module has no docstring."
 
