@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pollprog.ending import Ended
     from pollprog.foreground import Options
     from pollprog.launch import Launched
-    from pollprog.probes import Tool
     from pollprog.probes.resource import Resource
     from pollprog.signals import Held
 
@@ -149,8 +148,7 @@ def check_measuring(arguments: argparse.Namespace) -> None:
 def prepared(command: Command, arguments: argparse.Namespace) -> Command:
     """The command as the tool that knows it would have it. A stranger's that fails is not named any more, nor found again."""
     try:
-        tool = named_tool(arguments.probe) or tools.find(command)
-        return command if tool is None else heard(tools.prepared(tool, command))
+        return heard(tools.prepare(command, arguments.probe)[0])
     except (Exception, SystemExit) as error:  # the job comes first: a fault of a plugin does not keep it from starting
         if os.environ.get("POLLPROG_DEBUG"):
             raise
@@ -165,18 +163,11 @@ def prepared(command: Command, arguments: argparse.Namespace) -> Command:
 
 def heard(command: Command) -> Command:
     """The same command. Raises, before anything is started, if nobody could listen to the streams that it claims."""
-    if not isinstance(command, Command):
-        raise TypeError(f"prepare() returned {type(command).__name__}, not a Command")
     if command.claims:
         from pollprog import streams
 
         streams.try_listening(command.claims, command.terminals)
     return command
-
-
-def named_tool(probe: str | None) -> Tool | None:
-    """The tool that ``--probe`` names, which then prepares the command whoever starts its program."""
-    return None if probe is None else tools.named(probe.partition(":")[0])
 
 
 def wait_a_moment(launched: Launched, held: Held, moment: float = MOMENT) -> Ended | None:

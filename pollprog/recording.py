@@ -135,8 +135,7 @@ def prepared(words: Sequence[str]) -> tuple[Command, Tool | None]:
     command = Command(words)
     if any(FD in word for word in words):
         return command.with_status(lambda argv, number: [word.replace(FD, str(number)) for word in argv]), None
-    tool = tools.find(command)
-    return (command if tool is None else tools.prepared(tool, command)), tool
+    return tools.prepare(command)
 
 
 def record(words: Sequence[str], path: str) -> Ended:

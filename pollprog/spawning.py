@@ -244,8 +244,7 @@ def spawn(
 def prepared(command: Command, probe: str | None = None) -> Command:
     """The command as the tool that knows it would have it."""
     try:
-        tool = (None if probe is None else tools.named(probe.partition(":")[0])) or tools.find(command)
-        return command if tool is None else tools.prepared(tool, command)
+        return tools.prepare(command, probe)[0]
     except (Exception, SystemExit) as error:  # noqa: BLE001 # a plugin may raise anything; its job goes on
         log.warning("the plugin for %s is left out: %s", command.name, fault(error))
         return command

@@ -5,7 +5,7 @@ import than most commands take to start. Nobody looks for them before a command 
 Before, only for a name that stands after ``--probe`` and is none of ours. So what a stranger's tool would add to the command
 line (`prepare`) is added if the user names it, and not otherwise.
 
-A plugin that cannot be imported, or is no tool, costs one line in the log.
+A plugin that cannot be imported, is no tool, or keeps a command waiting costs one line in the log.
 """
 
 from __future__ import annotations
@@ -17,15 +17,20 @@ from functools import cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
 
     from pollprog.probes import Tool
 
-__all__ = ["find", "find_anew", "leave_out", "load"]
+    T = TypeVar("T")
+
+__all__ = ["find", "find_anew", "in_time", "leave_out", "load"]
 
 GROUP = "pollprog.probes"
 LARGEST = 1 << 20
 """Bytes of an ``entry_points.txt`` that are read."""
+PATIENCE = 2.0
+"""Seconds that a command waits for the plugin that prepares it."""
 
 
 @cache
@@ -89,3 +94,34 @@ def load(place: str) -> Tool:
     ):
         raise TypeError(f"{place} is no tool: it lacks a name, or recognise, prepare or probe")
     return found  # type: ignore[return-value] # which has just been seen
+
+
+def in_time(call: Callable[[], T]) -> T:
+    """What `call` returns, or raises; TimeoutError if that takes too long: then it goes on in a thread that nobody waits for."""
+    import signal
+    import threading
+
+    from pollprog import surroundings
+
+    here = surroundings.here()
+    answers: list[T] = []
+    errors: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            answers.append(surroundings.within(here, call))
+        except BaseException as error:  # noqa: BLE001 # whoever asks gets it, an end of the interpreter too
+            errors.append(error)
+
+    thread = threading.Thread(target=ask, name="a plugin that prepares a command", daemon=True)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # ours are for the thread that asks
+    try:
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    thread.join(PATIENCE)
+    if errors:
+        raise errors[0]
+    if not answers:
+        raise TimeoutError(f"it still prepares the command after {PATIENCE:.0f} s")
+    return answers[0]

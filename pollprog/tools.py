@@ -34,6 +34,7 @@ __all__ = [
     "load",
     "named",
     "offers",
+    "prepare",
     "prepared",
     "program_names",
 ]
@@ -211,6 +212,24 @@ def named(name: str) -> Tool | None:
     from pollprog import strangers
 
     return strangers.load(place)
+
+
+def prepare(command: Command, probe: str | None = None) -> tuple[Command, Tool | None]:
+    """The command as its tool would have it, and that: the one that is named, as after ``--probe``, or the one that knows it.
+
+    Raises whatever a plugin raises, and TimeoutError for a stranger's that does not come to an end.
+    """
+    name = "" if probe is None else probe.partition(":")[0]
+    if name and name not in PROBES and name not in declared.all_tables() and stranger(name) is not None:
+        from pollprog import strangers
+
+        return strangers.in_time(partial(_prepare, command, name))
+    return _prepare(command, name)
+
+
+def _prepare(command: Command, name: str) -> tuple[Command, Tool | None]:
+    tool = (named(name) if name else None) or find(command)
+    return (command if tool is None else prepared(tool, command)), tool
 
 
 def prepared(tool: Tool, command: Command) -> Command:

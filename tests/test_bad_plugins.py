@@ -92,6 +92,9 @@ BELIEVED = {
 PREPARES = {
     "ends the interpreter": {"prepare": "raise SystemExit(3)"},
     "ends it when it is imported": {"before": "raise SystemExit(3)"},
+    "hangs": {"prepare": "time.sleep(3600)"},
+    "never rests": {"prepare": "while True: pass"},
+    "hangs when it is imported": {"before": "time.sleep(3600)"},
     "gives nothing": {"prepare": "return None"},
     "gives no words": {"prepare": "return command.with_words(())"},
     "gives another program": {"prepare": "return command.with_words(('false', *command.argv))"},
