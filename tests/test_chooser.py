@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -293,8 +294,11 @@ def test_a_process_that_has_its_new_name_before_its_new_words_is_looked_at_again
     knows: Callable[..., MadeUp], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     knows("sleep", lambda: SLEEPER)
+    monkeypatch.setattr(chooser_module, "FIRST", 60.0)
     with shell("sleep 60; :") as running, choosing(running.pid) as chooser:
-        wait_until(lambda: "sleep" in processes(running.pid).values())
+        wait_until(
+            lambda: b"sleep\x0060\0" in [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in processes(running.pid)]
+        )
         with monkeypatch.context() as within_an_exec:
             within_an_exec.setattr(Process, "argv", lambda _: [])
             assert chooser.sample() != SLEEPER
