@@ -3,8 +3,8 @@
 All probes that are due are looked at in one sweep, in one worker thread: one hop a sweep, whatever their number. A probe is
 somebody's code on somebody's /proc and file systems, so the thread is never trusted to come back. A probe that raises is
 dropped, once and with a line in the log. One that does not return within two seconds is dropped with the thread that it
-hangs in, which nobody joins; another thread takes on the rest of the sweep. Whoever entered the probe is told, and may
-enter the next best.
+hangs in, which nobody joins; the rest of the sweep is looked at by a thread each, so that several that hang hold up the
+others no longer than one. Whoever entered the probe is told, and may enter the next best.
 
 Only one thread at a time has to do with a probe, but for its survey, which runs beside. The sampler closes each probe that
 it was given, once: in the next sweep after it was removed or dropped, when `run` ends, or, if it hangs, in the thread that
@@ -100,7 +100,7 @@ class Entry:
 
 
 class Sweep:
-    """One pass over the probes that are due, in a thread that may be left behind."""
+    """One pass over probes that are due, in a thread that may be left behind."""
 
     def __init__(self, due: Iterable[Entry], leaving: Iterable[Entry]) -> None:
         self.due = deque(due)
@@ -214,7 +214,19 @@ class Sampler:
         return leaving
 
     async def _sweep(self, due: Iterable[Entry], leaving: Iterable[Entry]) -> None:
-        while due or leaving:
+        """One sweep; and if a probe hangs in it, one for each that is left: several that hang are waited for at once."""
+        due, leaving = await self._sweep_until_one_hangs(due, leaving)
+        async with trio.open_nursery() as nursery:
+            for entry in due:
+                nursery.start_soon(self._sweep_until_one_hangs, (entry,), ())
+            while leaving:
+                _, leaving = await self._sweep_until_one_hangs((), leaving)
+
+    async def _sweep_until_one_hangs(
+        self, due: Iterable[Entry], leaving: Iterable[Entry]
+    ) -> tuple[Iterable[Entry], Iterable[Entry]]:
+        """What is left to be looked at, and to be closed."""
+        if due or leaving:
             sweep = Sweep(due, leaving)
             try:
                 await self._until_done_or_hung(sweep)
@@ -233,6 +245,7 @@ class Sampler:
                     entry.report(result)
             if hung is not None:
                 self._drop(hung, f"it did not return within {PATIENCE:g} seconds")
+        return due, leaving
 
     async def _until_done_or_hung(self, sweep: Sweep) -> None:
         """Run the sweep in a thread until it is through, or has been at one probe for too long."""

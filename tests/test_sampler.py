@@ -346,6 +346,21 @@ async def test_those_behind_one_that_hangs_have_their_turn_in_the_same_sweep(pat
     hangs.let_go()
 
 
+async def test_those_behind_several_that_hang_wait_for_one_of_them_and_not_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sampler_module, "PATIENCE", 1.0)
+    sampler, hangs, lost, lost_before = Sampler(), Hangs(), [], []
+    behind = Fake(lambda: lost_before.append(len(lost)))
+    async with running(sampler):
+        for _ in range(4):
+            sampler.add(Fake(hangs), lambda _: None, lost=lost.append, interval=OFTEN)
+        sampler.add(behind, lambda _: None, interval=OFTEN)
+        await until(lambda: len(lost) == 4 and behind.looks >= 3)
+        hangs.let_go()
+    assert lost_before[0] == 1
+
+
 async def test_one_that_hung_is_not_surveyed_when_it_comes_back(patience: float) -> None:
     sampler, hangs, lost, asked = Sampler(), Hangs(), [], []
 
