@@ -152,6 +152,8 @@ class Sampler:
         self._entries: set[Entry] = set()
         """Every one that we have yet to close."""
         self._leaving: list[Entry] = []
+        self._apart: set[Entry] = set()
+        """Those that are looked at by a thread each, for somebody else hung before their turn came."""
         self._called = trio.Event()
 
     def add(
@@ -181,21 +183,25 @@ class Sampler:
     def _enter_again(self, looked_at: Iterable[Entry]) -> None:
         now = trio.current_time()
         for entry in looked_at:
-            if not entry.removed:
+            if not entry.removed and entry not in self._apart:
                 self._enter(now + entry.interval, entry)
 
     async def run(self) -> None:
         """Sweep, until cancelled."""
         try:
-            while True:
-                self._called = trio.Event()
-                due, leaving = self._take_due(), self._take_leaving()
-                if due or leaving:
-                    await self._sweep(due, leaving)
-                    self._enter_again(due)
-                else:
-                    with trio.move_on_at(self._due[0][0] if self._due else float("inf")):
-                        await self._called.wait()
+            async with trio.open_nursery() as nursery:
+                while True:
+                    self._called = trio.Event()
+                    due, leaving = self._take_due(), self._take_leaving()
+                    if due or leaving:
+                        left = await self._sweep(due, leaving)
+                        self._apart.update(left)
+                        for entry in left:
+                            nursery.start_soon(self._look_apart, entry)
+                        self._enter_again(due)
+                    else:
+                        with trio.move_on_at(self._due[0][0] if self._due else float("inf")):
+                            await self._called.wait()
         finally:
             trio.lowlevel.start_thread_soon(Sweep((), self._entries).run, lambda _: None)
 
@@ -209,24 +215,20 @@ class Sampler:
         return due
 
     def _take_leaving(self) -> list[Entry]:
-        leaving = [entry for entry in self._leaving if entry in self._entries]
-        self._leaving.clear()
+        leaving = [entry for entry in self._leaving if entry in self._entries and entry not in self._apart]
+        self._leaving = [entry for entry in self._leaving if entry in self._apart]
         return leaving
 
-    async def _sweep(self, due: Iterable[Entry], leaving: Iterable[Entry]) -> None:
-        """One sweep; and if a probe hangs in it, one for each that is left: several that hang are waited for at once."""
-        due, leaving = await self._sweep_until_one_hangs(due, leaving)
-        async with trio.open_nursery() as nursery:
-            for entry in due:
-                nursery.start_soon(self._sweep_until_one_hangs, (entry,), ())
-            while leaving:
-                _, leaving = await self._sweep_until_one_hangs((), leaving)
+    async def _look_apart(self, entry: Entry) -> None:
+        await self._sweep((entry,), ())
+        self._apart.discard(entry)
+        self._enter_again((entry,))
+        self._called.set()
 
-    async def _sweep_until_one_hangs(
-        self, due: Iterable[Entry], leaving: Iterable[Entry]
-    ) -> tuple[Iterable[Entry], Iterable[Entry]]:
-        """What is left to be looked at, and to be closed."""
-        if due or leaving:
+    async def _sweep(self, due: Iterable[Entry], leaving: Iterable[Entry]) -> list[Entry]:
+        """Look at each, and close what leaves, until a look hangs; those that are still to be looked at then."""
+        left: list[Entry] = []
+        while due or leaving:
             sweep = Sweep(due, leaving)
             try:
                 await self._until_done_or_hung(sweep)
@@ -235,7 +237,8 @@ class Sampler:
                 if hung is not None:
                     self._entries.discard(hung)  # its own thread closes it, if it ever comes back
             self._entries.difference_update(set(leaving) - set(sweep.leaving))
-            due, leaving = sweep.due, sweep.leaving
+            left.extend(sweep.due)
+            due, leaving = (), sweep.leaving
             for entry, result in sweep.results:
                 if entry.removed:
                     continue
@@ -245,7 +248,7 @@ class Sampler:
                     entry.report(result)
             if hung is not None:
                 self._drop(hung, f"it did not return within {PATIENCE:g} seconds")
-        return due, leaving
+        return left
 
     async def _until_done_or_hung(self, sweep: Sweep) -> None:
         """Run the sweep in a thread until it is through, or has been at one probe for too long."""

@@ -361,6 +361,35 @@ async def test_those_behind_several_that_hang_wait_for_one_of_them_and_not_for_e
     assert lost_before[0] == 1
 
 
+async def test_those_before_several_that_hang_wait_for_one_of_them_and_not_for_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sampler_module, "PATIENCE", 1.0)
+    sampler, hangs, lost, lost_before = Sampler(), Hangs(), [], []
+    before = Fake(lambda: lost_before.append(len(lost)))
+    async with running(sampler):
+        sampler.add(before, lambda _: None, interval=OFTEN)
+        for _ in range(4):
+            sampler.add(Fake(hangs), lambda _: None, lost=lost.append, interval=OFTEN)
+        await until(lambda: len(lost) == 4)
+        hangs.let_go()
+    assert 1 in lost_before
+
+
+async def test_what_is_removed_while_it_is_looked_at_apart_is_closed_after_that(patience: float) -> None:
+    sampler, hangs, slow, lost = Sampler(), Hangs(), Hangs(), []
+    apart = Fake(slow)
+    async with running(sampler):
+        sampler.add(Fake(hangs), lambda _: None, lost=lost.append, interval=OFTEN)
+        entry = sampler.add(apart, lambda _: None, interval=OFTEN)
+        await until(slow.begun.is_set)
+        sampler.remove(entry)
+        slow.let_go()
+        await until(lambda: apart.closings)
+        hangs.let_go()
+    assert (apart.looks, len(apart.closings)) == (1, 1)
+
+
 async def test_one_that_hung_is_not_surveyed_when_it_comes_back(patience: float) -> None:
     sampler, hangs, lost, asked = Sampler(), Hangs(), [], []
 
