@@ -97,8 +97,8 @@ class Watch:
         self._report(sample)
 
     def _lost(self, _: str) -> None:
-        """The chooser hung, or failed itself: go on without the probe that it was at."""
-        if self._chooser.at in self._chooser.excluded or not self._chooser.at:
+        """The chooser hung, or failed itself: go on without the probe that it was at, which it may have left out itself."""
+        if self._chooser.at in self._excluded or not self._chooser.at:
             return  # nothing is left to try
         self._excluded = {*self._chooser.excluded, self._chooser.at}
         with suppress(OSError, ValueError):  # it has ended

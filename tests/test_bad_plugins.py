@@ -179,3 +179,10 @@ def test_one_that_makes_another_command_of_it_is_left_out_and_the_command_starts
     assert (done.returncode, done.stdout) == (0, "one two\n")
     assert done.stderr.startswith("pollprog: a fault of the plugin for echo, which is left out: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_evidence_takes_over_from_one_that_raises_and_then_hangs_when_it_is_closed(tmp_path: Path) -> None:
+    def taken_over(lines: list[dict[str, Any]], _: str) -> bool:
+        return len([line for line in lines if line["source"] == "evidence:input-position"]) >= 3
+
+    assert_sound(run({"sample": "raise ValueError", "close": "time.sleep(3600)"}, tmp_path, taken_over))
