@@ -4,7 +4,8 @@ All probes that are due are looked at in one sweep, in one worker thread: one ho
 somebody's code on somebody's /proc and file systems, so the thread is never trusted to come back. A probe that raises is
 dropped, once and with a line in the log. One that does not return within two seconds is dropped with the thread that it
 hangs in, which nobody joins; the rest of the sweep is looked at by a thread each, so that several that hang hold up the
-others no longer than one. Whoever entered the probe is told, and may enter the next best.
+others no longer than one. So is each at first, when most of those hang that ever do. Whoever entered the probe is told, and
+may enter the next best.
 
 Only one thread at a time has to do with a probe, but for its survey, which runs beside. The sampler closes each probe that
 it was given, once: in the next sweep after it was removed or dropped, when `run` ends, or, if it hangs, in the thread that
@@ -88,7 +89,7 @@ class Entry:
             for _ in walk:
                 if self.removed:
                     return
-        except Exception:
+        except BaseException:  # a plugin may raise anything, SystemExit too
             log.exception("the survey for %s failed; its total stays unknown", self.name)
             return  # and is not tried again
         self._walking = False
@@ -153,7 +154,9 @@ class Sampler:
         """Every one that we have yet to close."""
         self._leaving: list[Entry] = []
         self._apart: set[Entry] = set()
-        """Those that are looked at by a thread each, for somebody else hung before their turn came."""
+        """Those that a thread each looks at: for the first time, or since somebody else hung before their turn came."""
+        self._nursery: trio.Nursery | None = None
+        """Where that is done, while there is a `run`."""
         self._called = trio.Event()
 
     def add(
@@ -167,8 +170,10 @@ class Sampler:
         """Look at `probe` now, and then every `interval` seconds. It is ours to close from now on."""
         entry = Entry(probe, report, lost, interval)
         self._entries.add(entry)
-        self._enter(trio.current_time(), entry)
-        self._called.set()
+        if self._nursery is None:
+            self._enter(trio.current_time(), entry)
+        else:
+            self._begin_apart(entry)
         return entry
 
     def remove(self, entry: Entry) -> None:
@@ -189,20 +194,19 @@ class Sampler:
     async def run(self) -> None:
         """Sweep, until cancelled."""
         try:
-            async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as self._nursery:
                 while True:
                     self._called = trio.Event()
                     due, leaving = self._take_due(), self._take_leaving()
                     if due or leaving:
-                        left = await self._sweep(due, leaving)
-                        self._apart.update(left)
-                        for entry in left:
-                            nursery.start_soon(self._look_apart, entry)
+                        for entry in await self._sweep(due, leaving):
+                            self._begin_apart(entry)
                         self._enter_again(due)
                     else:
                         with trio.move_on_at(self._due[0][0] if self._due else float("inf")):
                             await self._called.wait()
         finally:
+            self._nursery = None
             trio.lowlevel.start_thread_soon(Sweep((), self._entries).run, lambda _: None)
 
     def _take_due(self) -> list[Entry]:
@@ -218,6 +222,11 @@ class Sampler:
         leaving = [entry for entry in self._leaving if entry in self._entries and entry not in self._apart]
         self._leaving = [entry for entry in self._leaving if entry in self._apart]
         return leaving
+
+    def _begin_apart(self, entry: Entry) -> None:
+        assert self._nursery is not None
+        self._apart.add(entry)
+        self._nursery.start_soon(self._look_apart, entry)
 
     async def _look_apart(self, entry: Entry) -> None:
         await self._sweep((entry,), ())

@@ -376,6 +376,17 @@ async def test_those_before_several_that_hang_wait_for_one_of_them_and_not_for_t
     assert 1 in lost_before
 
 
+async def test_a_new_one_is_looked_at_while_another_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampler_module, "PATIENCE", 4 * BOUND)
+    sampler, hangs, new = Sampler(), Hangs(), Fake()
+    async with running(sampler):
+        sampler.add(Fake(hangs), lambda _: None, interval=OFTEN)
+        await until(hangs.begun.is_set)
+        sampler.add(new, lambda _: None, interval=OFTEN)
+        await until(lambda: new.looks)
+        hangs.let_go()
+
+
 async def test_what_is_removed_while_it_is_looked_at_apart_is_closed_after_that(patience: float) -> None:
     sampler, hangs, slow, lost = Sampler(), Hangs(), Hangs(), []
     apart = Fake(slow)
@@ -655,10 +666,13 @@ async def test_a_survey_ends_when_its_probe_is_removed() -> None:
         await until(lambda: steps[-1] == -1)
 
 
-async def test_a_survey_that_fails_is_told_once_and_the_looks_go_on(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [OSError("a server is gone"), SystemExit(3)])
+async def test_a_survey_that_fails_is_told_once_and_the_looks_go_on(
+    caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
     def walk() -> Iterator[int]:
         yield 1
-        raise OSError("a server is gone")
+        raise error
 
     sampler, probe = Sampler(), Surveying(walk(), walk(), walk())
     async with running(sampler):
