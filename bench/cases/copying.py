@@ -28,12 +28,13 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
         yield Tool("evidence", f"cat {file} > out", "steady", "out", "rm -f out", program="cat", script=True)
         yield Tool("ddrescue", f"ddrescue -q --mapfile-interval=1 {file} out map", "steady", "out", "rm -f out map")
         yield Tool("dd", f"dd if={file} of=out bs=64k", "steady", "out", "rm -f out", r"copied.*")
-    scratch.sh("mkdir files many; split -a 4 -b 32k random files/; for i in 1 2; do cp -r files many/$i; done")
-    yield Tool("evidence", "cp -r many out", "steady", "out", "rm -rf out; sync")
-    yield Tool("rsync", "rsync -a files/ out", "steady", "out", "rm -rf out")
-    scratch.sh("rm -rf many; mkdir many; for i in 1 2 3 4 5; do split -b 4M random many/$i; done")
+    scratch.sh("mkdir files many; split -a 4 -b 32k random files/")
+    scratch.sh("for i in 1 2 3 4 5 6 7; do mkdir many/$i; split -a 4 -b 128k random many/$i/; done")
     elsewhere = Path("/dev/shm") / scratch.path.name
     try:
+        yield Tool("evidence", f"cp -r many {elsewhere}", "steady", f"{elsewhere}", f"rm -rf {elsewhere}; sync")
+        yield Tool("rsync", "rsync -a files/ out", "steady", "out", "rm -rf out")
+        scratch.sh("rm -rf many; mkdir many; for i in 1 2 3 4 5; do split -b 4M random many/$i; done")
         yield Tool(
             "evidence",
             f"mv moved {elsewhere}",

@@ -94,7 +94,7 @@ def of_postgres(scratch: Scratch) -> Iterator[Tool]:
         with server("postgres", words, ["psql", "-h", folder, "-U", "postgres", "-c", ""], signal.SIGQUIT, folder):
             client = f"-h {folder} -U postgres"
             sql = f"psql {client} -c"
-            scratch.sh(f"{sql} '{SQL['postgres'].format(rows=int(5_000_000 * scratch.scale))}'")
+            scratch.sh(f"{sql} '{SQL['postgres'].format(rows=int(8_000_000 * scratch.scale))}'")
             yield Tool("evidence", f"pg_dump -f out {client}", "unknown", before="rm -f out")
             yield Tool("evidence", f"pg_dump -Fc -Z 1 -f archive {client}", "unknown", before="rm -f archive")
             yield Tool(

@@ -90,8 +90,8 @@ def served(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def nbd(folder: Path) -> Iterator[None]:
-    """A server of the file ``random`` on the socket ``socket``."""
-    words = ["nbdkit", "--foreground", "--unix", "socket", "--filter=rate", "file", "random", "rate=2400M"]
+    """A server of the file ``random`` on the socket ``socket``: a pause for each read, as nbdkit's ``rate`` has a burst before."""
+    words = ["nbdkit", "--foreground", "--unix", "socket", "--filter=delay", "file", "random", "delay-read=5ms"]
     server = subprocess.Popen(words, cwd=folder)
     try:
         while not (folder / "socket").exists():
