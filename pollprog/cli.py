@@ -149,7 +149,7 @@ def prepared(command: Command, arguments: argparse.Namespace) -> Command:
     """The command as the tool that knows it would have it. A stranger's that fails is not named any more, nor found again."""
     try:
         return heard(tools.prepare(command, arguments.probe)[0])
-    except (Exception, SystemExit) as error:  # the job comes first: a fault of a plugin does not keep it from starting
+    except Exception as error:  # the job comes first: a fault of a plugin does not keep it from starting
         if os.environ.get("POLLPROG_DEBUG"):
             raise
         say(f"a fault of the plugin for {command.name}, which is left out: {fault(error)}")

@@ -245,7 +245,7 @@ def prepared(command: Command, probe: str | None = None) -> Command:
     """The command as the tool that knows it would have it."""
     try:
         return tools.prepare(command, probe)[0]
-    except (Exception, SystemExit) as error:  # noqa: BLE001 # a plugin may raise anything; its job goes on
+    except Exception as error:  # noqa: BLE001 # a plugin may raise anything; its job goes on
         log.warning("the plugin for %s is left out: %s", command.name, fault(error))
         return command
 

@@ -97,11 +97,15 @@ def load(place: str) -> Tool:
 
 
 def in_time(call: Callable[[], T]) -> T:
-    """What `call` returns, or raises; TimeoutError if that takes too long: then it goes on in a thread that nobody waits for."""
+    """What `call` returns, or the Exception that it raises; RuntimeError for what else it raises, which would end more than itself.
+
+    TimeoutError if it takes too long: then it goes on in a thread that nobody waits for.
+    """
     import signal
     import threading
 
     from pollprog import surroundings
+    from pollprog.errors import fault
 
     here = surroundings.here()
     answers: list[T] = []
@@ -110,7 +114,7 @@ def in_time(call: Callable[[], T]) -> T:
     def ask() -> None:
         try:
             answers.append(surroundings.within(here, call))
-        except BaseException as error:  # noqa: BLE001 # whoever asks gets it, an end of the interpreter too
+        except BaseException as error:  # noqa: BLE001 # whoever asks is told of it
             errors.append(error)
 
     thread = threading.Thread(target=ask, name="a plugin that prepares a command", daemon=True)
@@ -120,8 +124,8 @@ def in_time(call: Callable[[], T]) -> T:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     thread.join(PATIENCE)
-    if errors:
-        raise errors[0]
+    for error in errors:
+        raise error if isinstance(error, Exception) else RuntimeError(fault(error))
     if not answers:
         raise TimeoutError(f"it still prepares the command after {PATIENCE:.0f} s")
     return answers[0]

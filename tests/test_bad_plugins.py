@@ -92,6 +92,7 @@ BELIEVED = {
 PREPARES = {
     "ends the interpreter": {"prepare": "raise SystemExit(3)"},
     "ends it when it is imported": {"before": "raise SystemExit(3)"},
+    "interrupts": {"prepare": "raise KeyboardInterrupt"},
     "hangs": {"prepare": "time.sleep(3600)"},
     "never rests": {"prepare": "while True: pass"},
     "hangs when it is imported": {"before": "time.sleep(3600)"},
