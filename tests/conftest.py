@@ -5,6 +5,7 @@ With POLLPROG_REQUIRE_TOOLS=1 in the environment it fails instead, so that a mac
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import os
 import re
@@ -12,6 +13,8 @@ import shlex
 import shutil
 import signal
 import sys
+import termios
+from contextlib import suppress
 
 import pytest
 
@@ -19,6 +22,11 @@ os.environ.pop(
     "PYTHONDONTWRITEBYTECODE", None
 )  # each worker, and each process of the thousands, would compile all anew
 sys.dont_write_bytecode = False
+
+# Without a terminal the same is tested everywhere, and no bar is drawn into that of whoever tests.
+if os.getsid(0) != os.getpid():
+    with suppress(OSError), open("/dev/tty", "rb", buffering=0) as terminal:
+        fcntl.ioctl(terminal, termios.TIOCNOTTY)
 
 PACKAGES = {
     "7z": "p7zip-full",
