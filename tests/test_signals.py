@@ -357,7 +357,7 @@ from pollprog import signals, tools
 held = signals.hold()
 os.kill(os.getpid(), signal.SIGTERM)
 held.release()
-print(sorted(held.mask), signal.pthread_sigmask(0, []), signal.getsignal(signal.SIGINT).name)
+print(sorted(held.mask), signal.pthread_sigmask(0, []), signal.getsignal(signal.SIGINT).name, flush=True)
 signals.hold(passing=False)
 os.kill(os.getpid(), signal.SIGUSR2)
 """
