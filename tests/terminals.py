@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0
 """Seconds after which what should happen counts as failed."""
+LONGEST = 4 * PATIENCE
+"""Seconds that a program may run which is started to be talked to."""
 BIN = Path(sys.executable).parent
 POLLPROG = str(BIN / "pollprog")
 ENVIRONMENT = {
@@ -56,9 +59,13 @@ def started(*words: str, **options: object) -> Iterator[subprocess.Popen[str]]:
         **options,
     }
     with subprocess.Popen([POLLPROG, *words], text=True, start_new_session=True, **options) as process:  # type: ignore[call-overload] # options are Popen's
+        too_long = threading.Timer(LONGEST, kill_session, [process.pid])  # then who reads from it finds its end
+        too_long.daemon = True
+        too_long.start()
         try:
             yield process
         finally:
+            too_long.cancel()
             kill_session(process.pid)
 
 

@@ -47,9 +47,9 @@ def asked(far: FarSide, *words: str, **options: object) -> subprocess.CompletedP
     return pollprog(words[0], "--connect", far.address, *words[1:], **{"env": far.environment, **options})
 
 
-def calling(far: FarSide, *words: str) -> AbstractContextManager[subprocess.Popen[str]]:
+def calling(far: FarSide, *words: str, **options: object) -> AbstractContextManager[subprocess.Popen[str]]:
     """A client that runs."""
-    return started(words[0], "--connect", far.address, *words[1:], env=far.environment)
+    return started(words[0], "--connect", far.address, *words[1:], env=far.environment, **options)
 
 
 def waiting(folder: Path) -> list[str]:
@@ -248,18 +248,24 @@ def cut_there(process: subprocess.Popen[str], far: FarSide) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def grows(path: Path) -> None:
+    """Wait until more is in it than now."""
+    before = path.stat().st_size
+    wait(lambda: path.stat().st_size > before)
+
+
 @pytest.mark.parametrize("cut", [cut_here, cut_there])
 def test_a_link_that_is_cut_neither_ends_the_work_nor_repeats_it(far: FarSide, tmp_path: Path, cut) -> None:
-    with calling(far, *waiting(tmp_path)) as process:
-        wait((tmp_path / "begun").exists)
+    told, (call, *work) = tmp_path / "told", waiting(tmp_path)
+    with told.open("w") as file, calling(far, call, "--json", "--interval", ".1", *work, stdout=file) as process:
         for _ in range(2):
-            wait(lambda: ssh_of(process))
+            grows(told)  # a link that is cut before something is asked over it is made anew without a word
             cut(process, far)
             read_until(process, "the link is made anew")
             read_until(process, "is back")
         (tmp_path / "go").touch()
-        out, _ = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out) == (0, "done\n")
+        assert process.wait(PATIENCE) == 0
+    assert json.loads(told.read_text().splitlines()[-1]) == {"result": {"output": "done\n"}}
     assert (tmp_path / "begun").read_text() == "x\n"
 
 
