@@ -123,7 +123,20 @@ def test_where_both_streams_can_be_heard_the_option_is_added(pipes: None) -> Non
     assert set(command.claims) == {1, 2}
 
 
-@pytest.mark.parametrize("option", ["-P", "-avP", "--progress", "--info=progress2", "--info", "--no-progress"])
+@pytest.mark.parametrize("option", ["--info=name", "--info=stats2,del1", "--info=NAME0"])
+def test_an_info_that_is_not_about_progress_keeps_nothing_from_being_added(option: str, pipes: None) -> None:
+    command = TOOL.prepare(Command(["rsync", option, "a", "b"]))
+    assert command.argv == ("rsync", "--info=progress2", option, "a", "b")
+    assert set(command.claims) == {1, 2}
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("-P", "-avP", "--progress", "--info=progress2", "--info", "--no-progress"),
+        *("--info=name,progress0", "--info=none", "--info=ALL0", "--info=name,", "--info=help", "--inf=name"),
+    ],
+)
 def test_what_the_user_says_of_progress_wins_and_is_listened_to(option: str, pipes: None) -> None:
     command = TOOL.prepare(Command(["rsync", option, "a", "b"]))
     assert command.argv == ("rsync", option, "a", "b")
@@ -274,7 +287,7 @@ def printed(text: bytes) -> bytes:
 
 @pytest.mark.tool("rsync", "setpriv")
 @pytest.mark.parametrize("streams", ["2>err | cat", "> out 2>err", "2>&1 | cat", "2>err", "> out"])
-@pytest.mark.parametrize("options", ["-a", "-av --stats", "-aP"])
+@pytest.mark.parametrize("options", ["-a", "-av --stats", "-aP", "-a --info=name,stats2"])
 def test_what_it_prints_and_how_it_ends_is_as_without_us(tree: Path, options: str, streams: str) -> None:
     drop = "setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-all" if os.geteuid() == 0 else ""
     results = []

@@ -10,6 +10,8 @@ SIGUSR1 ends it.
 
 from __future__ import annotations
 
+import re
+
 from pollprog.probes.program import Program, can_hear, has_option, holds
 from pollprog.surroundings import here
 
@@ -24,6 +26,10 @@ __all__ = ["TOOL"]
 UNSAFE = ("--server", "--daemon", "--list-only", "--quiet", "--stderr", "--msgs2stderr", "--out-format", "--log-format")
 """Who is given one of these prints nothing, prints to another place, or may print what looks like progress."""
 PROGRESS = ("--progress", "--info", "--no-progress")
+OTHER = re.compile(
+    r"--info=(?:(?:backup|copy|del|misc|mount|name|nonreg|remove|skip|stats|symsafe)[0-9]?(?:,(?!$)|$))+", re.IGNORECASE
+)
+"""An ``--info`` that is about other things than progress, and does not take the added one back."""
 
 
 class Rsync(Program):
@@ -44,7 +50,7 @@ class Rsync(Program):
             return command
         from pollprog.probes.rsync_lines import Listened, filter_joined, filters
 
-        if has_option(command.argv, "P", PROGRESS):
+        if has_option([word for word in command.argv if not OTHER.fullmatch(word)], "P", PROGRESS):
             return command.hearing(1, Listened())
         apart, joined = can_hear(1, 2), here().is_terminal(1) and set(here().together(1)) == {1, 2}
         if not (apart or joined) or not holds(command, b"PROGRESS", b"total transfer progress"):
