@@ -56,7 +56,7 @@ OURS = {
     "make": "make gmake cmake",
     "mke2fs": "mke2fs mkfs.ext2 mkfs.ext3 mkfs.ext4",
     "nbdcopy": "nbdcopy",
-    "nice": "nice ionice",
+    "nice": "nice ionice time",
     "ninja": "ninja ninja-build samu",
     "ntfsclone": "ntfsclone",
     "partclone": "partclone partclone.apfs partclone.btrfs partclone.chkimg partclone.dd partclone.exfat partclone.ext2 partclone.ext3 partclone.ext4 partclone.ext4dev partclone.extfs partclone.f2fs partclone.fat partclone.fat12 partclone.fat16 partclone.fat32 partclone.hfs+ partclone.hfsp partclone.hfsplus partclone.imager partclone.jfs partclone.minix partclone.nilfs2 partclone.ntfs partclone.reiser4 partclone.reiserfs partclone.restore partclone.ufs partclone.vfat partclone.vmfs partclone.xfs",

@@ -1,11 +1,13 @@
-"""nice and ionice: what is added to the program behind them, and that it is measured as that."""
+"""nice, ionice and time: what is added to the program behind them, and that it is measured as that."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from lasting import program
 from tool_runs import PLACES, gets, told
 
 from pollprog import tools
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
         ("/usr/bin/ionice --class idle --ignore dd", 4),
         ("nice", 1),
         ("nice -n", 3),
+        ("time -vf %e --out log dd -f", 5),
     ],
 )
 def test_where_the_program_behind_it_begins(words: str, place: int) -> None:
@@ -55,12 +58,13 @@ def test_where_nobody_knows_the_program_nothing_is_added(words: str) -> None:
     assert tools.prepared(TOOL, command) is command
 
 
-@pytest.mark.tool("rsync", "ionice")
-def test_the_program_behind_it_is_told_by_what_it_says(tmp_path: Path) -> None:
+@pytest.mark.tool("rsync", "ionice", "time")
+@pytest.mark.parametrize("before", ["ionice -c 3 nice -n 5", "time -f took"])
+def test_the_program_behind_it_is_told_by_what_it_says(before: str, tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     for number in range(20):
         (tmp_path / "tree" / str(number)).write_bytes(os.urandom(1_000_000))
-    lines = told("ionice -c 3 nice -n 5 rsync -a --bwlimit=9000 tree/ copy/", tmp_path, "rsync")
+    lines = told(f"{before} rsync -a --bwlimit=9000 tree/ copy/", tmp_path, "rsync")
     assert len({line["current"] for line in lines[:-1]}) >= 2
     assert lines[-1]["state"] == "succeeded"
 
@@ -73,3 +77,14 @@ def test_what_it_prints_and_how_it_ends_is_as_without_us(place: str, tmp_path: P
     gets("nice rsync -a tree/ copy/", place, tmp_path, fresh="rm -rf copy")
     gets("nice rsync -a nothing/ copy/", place, tmp_path)
     gets("nice -n nothing rsync -a tree/ copy/", place, tmp_path)
+
+
+@pytest.mark.tool("rsync", "e2fsck", "mke2fs", "time")
+@pytest.mark.parametrize("place", PLACES)
+def test_what_time_adds_stands_where_it_would(place: str, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_bytes(bytes(100_000))
+    subprocess.run([program("mke2fs"), "-q", "-F", tmp_path / "image", "8M"], check=True, capture_output=True)
+    gets(r"\time -f 'status %x' rsync -a tree/ copy/", place, tmp_path, fresh="rm -rf copy")
+    gets(r"\time -f 'status %x' rsync -a nothing/ copy/", place, tmp_path)
+    gets(r"\time -f 'status %x' e2fsck -fn image", place, tmp_path)

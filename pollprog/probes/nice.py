@@ -1,4 +1,7 @@
-"""``nice``, ``ionice``: what they start is prepared as if it stood alone, and measured as that, which it has become by then."""
+"""``nice``, ``ionice``, ``time``: what they start is prepared as if it stood alone, and measured as that.
+
+It runs in the place of the first two, and below the third, which adds its own line at the end.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +20,22 @@ __all__ = ["TOOL", "place_of"]
 VALUED = {
     "nice": ("n", ("--adjustment",)),
     "ionice": ("cnpPu", ("--class", "--classdata", "--pid", "--pgid", "--uid")),
+    "time": ("fo", ("--format", "--output")),
 }
 """The options that have a value: their letters, and in full."""
 
 
 class Nice(Program):
-    """Knows both programs as long as they have not started the other."""
+    """Knows them as long as they have not started the other program."""
 
     name = "nice"
-    programs = frozenset({"ionice"})
+    programs = frozenset({"ionice", "time"})
     launched = "as the program behind it would be, if that stood alone"
-    attached = "as that program: it has become that"
+    attached = "as that program"
     totals = "that program's"
 
     def recognise(self, command: Command) -> bool:
-        """What is yet to be started; what runs is the other program in a moment."""
+        """What is yet to be started; once it runs, the other program is found."""
         return command.executable is None and command.name in VALUED
 
     def prepare(self, command: Command) -> Command:

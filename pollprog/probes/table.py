@@ -32,7 +32,7 @@ PLUGINS = """\
 ## Known by name
 
 At launch is `pollprog run`, on attach `pollprog attach` and `top`. With `run --no-prepare` nothing is added to a command: then it
-is measured as on attach. So is a program that another one starts, as `sudo`, `time`, `xargs`, `ssh` or a shell do: nothing is
+is measured as on attach. So is a program that another one starts, as `sudo`, `xargs`, `ssh` or a shell do: nothing is
 added there, and what it prints is not heard. To have that, put `pollprog run` behind them: `sudo pollprog run e2fsck ...`.
 """
 WITHOUT = """\
