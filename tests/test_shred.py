@@ -21,8 +21,9 @@ SLOW = "--random-source=<(while head -c 20000 /dev/zero; do sleep 0.015; done)"
 """So it gets what it writes a bit at a time."""
 
 
-def test_a_recording_is_told_pass_by_pass() -> None:
-    samples = play(TOOL, Recording.load(RECORDINGS / "shred_v"))
+@pytest.mark.parametrize("size", [None, 1, 7])
+def test_a_recording_is_told_pass_by_pass_however_it_is_cut(size: int | None) -> None:
+    samples = play(TOOL, Recording.load(RECORDINGS / "shred_v"), size=size)
     assert list(dict.fromkeys(sample.phase for sample in samples)) == ["pass 1 of 2", "pass 2 of 2"]
     assert {sample.total for sample in samples} == {2 * SIZE}
     assert all(old.current <= new.current for old, new in pairwise(samples))
