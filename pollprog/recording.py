@@ -27,6 +27,7 @@ from pollprog.errors import OperationFailed, visible
 from pollprog.launch import Command, launch
 from pollprog.probes.contract import STATUS
 from pollprog.probes.declared import FD
+from pollprog.probes.testing import CWD
 from pollprog.process import Process, ProcessTree
 from pollprog.runner import Watch
 from pollprog.sampler import Sampler
@@ -70,7 +71,7 @@ class Tape:
                 raise OperationFailed(f"{path}.{ending}: {error.strerror}", path=f"{path}.{ending}") from error
 
         with new("cmd") as file:
-            file.write(os.fsencode(f"{shlex.join(argv)}\n"))
+            file.write(os.fsencode(f"{CWD}{shlex.quote(directory())}\n{shlex.join(argv)}\n"))
         self._files = {1: new("stdout"), 2: new("stderr"), STATUS: new("fd3")}
         self._pieces, self._looks = new("output.jsonl"), new("proc.jsonl")
         self._began = time.monotonic()
@@ -112,6 +113,15 @@ class Tape:
 
     def _line(self, file: IO[bytes], said: dict[str, Any]) -> None:
         file.write(json.dumps(said, ensure_ascii=True).encode() + b"\n")
+
+
+def directory() -> str:
+    """Where we run, as far as that can stand in a line."""
+    try:
+        here = os.getcwd()
+    except OSError:
+        return "/"
+    return here if here.isprintable() else "/"
 
 
 class Tee:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from children import child, target_for
@@ -14,10 +14,23 @@ from tool_runs import PLACES, gets, told, told_of_a_running_one
 from pollprog.launch import Command
 from pollprog.probes.badblocks import TOOL
 from pollprog.probes.badblocks_probe import BadblocksProbe, Plan, plan_of
+from pollprog.probes.testing import Recording, play
 from pollprog.status import Bound
 
-if TYPE_CHECKING:
-    from pathlib import Path
+RECORDINGS = Path(__file__).parent / "data" / "recordings"
+
+
+@pytest.mark.parametrize("size", [None, 1, 7])
+@pytest.mark.parametrize(
+    ("name", "total"), [("badblocks_s", 192 << 20), ("badblocks_s_pty", 192 << 20), ("badblocks_ws", 8 * (192 << 20))]
+)
+def test_a_recording_is_told_however_it_is_cut(name: str, total: int, size: int | None) -> None:
+    samples = play(TOOL, Recording.load(RECORDINGS / name), size=size)
+    assert {(sample.total, sample.source) for sample in samples} == {(total, "badblocks")}
+    assert len({sample.current for sample in samples}) >= 3
+    assert all(old.current <= new.current for old, new in pairwise(samples))
+    assert samples[0].current < total / 10
+    assert samples[-1].current > total * 0.7  # of eight passes one may be over between two looks
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,13 +15,21 @@ from tool_runs import PLACES, gets
 
 from pollprog.launch import Command
 from pollprog.probes.head import TOOL, asked
+from pollprog.probes.testing import Recording, play
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pollprog.status import Sample
 
 MIB = 1 << 20
+RECORDINGS = Path(__file__).parent / "data" / "recordings"
+
+
+def test_a_recording_is_told_to_its_end() -> None:
+    samples = play(TOOL, Recording.load(RECORDINGS / "head_c"))
+    assert {(sample.total, sample.source, sample.bound) for sample in samples} == {(800 * MIB, "head", "exact")}
+    assert all(old.current < new.current for old, new in pairwise(samples))
+    assert len(samples) >= 10
+    assert samples[-1].current > 700 * MIB
 
 
 @pytest.mark.parametrize(

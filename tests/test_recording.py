@@ -11,7 +11,7 @@ from terminals import ENVIRONMENT, pollprog, shell
 from pollprog.probes.contract import STATUS
 from pollprog.probes.e2fsck import TOOL as E2FSCK
 from pollprog.probes.rsync import TOOL
-from pollprog.probes.testing import FakeProc, Recording, play, unsound, words_of
+from pollprog.probes.testing import FakeProc, Recording, directory_of, play, unsound, words_of
 from pollprog.process import Process
 from pollprog.recording import described
 from pollprog.status import Sample, Unit
@@ -20,10 +20,11 @@ SCRIPT = "echo one; echo err >&2; sleep 0.3; printf two; exit 7"
 
 
 def test_a_command_is_recorded_and_gives_what_it_gives_without(tmp_path: Path) -> None:
-    done = pollprog("record", "-o", str(tmp_path / "run"), "--", "sh", "-c", SCRIPT)
+    done = pollprog("record", "-o", str(tmp_path / "run"), "--", "sh", "-c", SCRIPT, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (7, "one\ntwo", "err\n")
     recording = Recording.load(tmp_path / "run")
     assert recording.argv == ["sh", "-c", SCRIPT]
+    assert recording.directory == str(tmp_path)
     assert recording.output == {1: b"one\ntwo", 2: b"err\n"}
     assert sorted(piece[1:] for piece in recording.pieces) == [(1, 3), (1, 4), (2, 4)]
     times = [piece[0] for piece in recording.pieces]
@@ -132,6 +133,26 @@ def test_a_process_of_a_recording_looks_like_one(tmp_path: Path) -> None:
     assert io is not None
     assert (io.rchar, io.write_bytes) == (1, 4)
     process.close()
+
+
+def test_where_it_ran_what_it_had_open_is_found_by_its_name(tmp_path: Path) -> None:
+    proc = FakeProc(str(tmp_path), ["cat", "a"], directory="/data/sub", contents={"/data/a": b"text"})
+    files = {
+        "3": {"path": "/data/a", "pos": 0, "flags": "0100000", "size": 9},
+        "4": {"path": "pipe:[7]", "pos": 0, "flags": "01", "size": 0},
+    }
+    proc.show(42, {"fd": {**files, "5": {**files["3"], "path": "/data/a/below"}}})
+    process = Process(42, root=str(tmp_path))
+    assert Path(process.inside("../a")).read_bytes() == b"text" + bytes(5)
+    assert len({file.key for file in process.files()}) == 3
+    process.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "directory"), [("# cwd '/a b'\ncat a\n", "/a b"), ("cat a\n# cwd\n", "/"), ("# cwd \ncat a\n", "/")]
+)
+def test_where_it_ran_is_said_by_a_comment(text: str, directory: str) -> None:
+    assert directory_of(text) == directory
 
 
 def test_words_are_read_as_they_were_typed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,18 +18,26 @@ from pollprog.phases import WHOLE
 from pollprog.probes import chooser
 from pollprog.probes.sort import TOOL, parse
 from pollprog.probes.sort_probe import SortProbe
+from pollprog.probes.testing import Recording, play
 from pollprog.process import Process
 from pollprog.status import Bound, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from pollprog.probes import Target
 
 MIB = 1 << 20
+RECORDINGS = Path(__file__).parent / "data" / "recordings"
 TRIES = 10
 """On a busy machine it may have run to its end before we came to look at it again."""
+
+
+def test_a_recording_in_memory_is_told_step_by_step() -> None:
+    samples = play(TOOL, Recording.load(RECORDINGS / "sort"))
+    assert list(dict.fromkeys(sample.phase for sample in samples)) == ["reading", "sorting", "writing"]
+    assert {(sample.total, sample.source) for sample in samples} == {(WHOLE, "sort")}
+    assert all(old.current <= new.current for old, new in pairwise(samples))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from tool_runs import gets, looked_at
@@ -17,9 +18,9 @@ from pollprog.probes.sqlite3_probe import in_use
 from pollprog.probes.testing import Recording, play
 from pollprog.status import Bound, Unit
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+RECORDINGS = Path(__file__).parent / "data" / "recordings"
+DATABASE = b"SQLite format 3\0\x10\0" + bytes(82)
+"""How one begins whose pages have 4096 bytes and are all in use."""
 ROWS = 6000
 
 
@@ -69,6 +70,21 @@ def test_of_what_is_no_database_no_page_is_in_use() -> None:
     assert in_use(bytes(head), 4096) == 0
     assert in_use(bytes(head[:50]), 1 << 20) == 0
     assert in_use(bytes(reversed(head)), 1 << 20) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "phases"), [("sqlite3_backup", [""]), ("sqlite3_vacuum", ["copying", "writing back"])]
+)
+def test_a_recording_is_told_to_its_end(name: str, phases: list[str]) -> None:
+    recording = replace(Recording.load(RECORDINGS / name), contents={"/data/a.db": DATABASE})
+    samples = play(TOOL, recording)
+    assert list(dict.fromkeys(sample.phase for sample in samples)) == phases
+    assert len({(sample.total, sample.source) for sample in samples}) == 1
+    fractions = [sample.current / sample.total for sample in samples if sample.total]
+    assert fractions == sorted(fractions)
+    assert len(set(fractions)) >= 2
+    assert fractions[0] < 0.9
+    assert fractions[-1] > 0.97
 
 
 # --- the real one

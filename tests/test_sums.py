@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from terminals import PATIENCE
@@ -16,11 +17,21 @@ from pollprog.launch import Command
 from pollprog.probes import chooser
 from pollprog.probes.sums import TOOL
 from pollprog.probes.sums_probe import names_in, size_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pollprog.probes.testing import Recording, play
 
 MIB = 1 << 20
+RECORDINGS = Path(__file__).parent / "data" / "recordings"
+
+
+@pytest.mark.parametrize("size", [None, 1, 7])
+def test_a_recording_is_told_however_it_is_cut(size: int | None) -> None:
+    listed = b"".join(b"%0128x  %b\n" % (0, name) for name in (b"one", b"two", b"one", b"two"))
+    recording = replace(Recording.load(RECORDINGS / "sha512sum_c"), contents={"/data/list": listed})
+    samples = play(TOOL, recording, size=size)
+    assert {(sample.total, sample.source) for sample in samples} == {(1000 * MIB, "sums")}
+    assert all(old.current < new.current for old, new in pairwise(samples))
+    assert len(samples) >= 3
+    assert samples[-1].current > 900 * MIB
 
 
 def test_only_one_that_checks_is_known() -> None:

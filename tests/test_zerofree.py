@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from struct import pack_into
 
 import pytest
 from children import child, target_for
@@ -15,8 +17,24 @@ from terminals import PATIENCE
 from tool_runs import PLACES, gets, told, told_of_a_running_one
 
 from pollprog.launch import Command
+from pollprog.probes.testing import Recording, play
 from pollprog.probes.zerofree import TOOL
 from pollprog.probes.zerofree_probe import ZerofreeProbe, free_bytes
+
+RECORDINGS = Path(__file__).parent / "data" / "recordings"
+
+
+def test_a_recording_is_told_to_its_end() -> None:
+    head = bytearray(2048)
+    pack_into("<I8xI", head, 1024 + 0x0C, 515284, 2)  # so many blocks are free, of 4 KiB
+    pack_into("<H", head, 1024 + 0x38, 0xEF53)
+    recording = replace(Recording.load(RECORDINGS / "zerofree"), contents={"/data/image": bytes(head)})
+    samples = play(TOOL, recording)
+    total = 515284 * 4096
+    assert {(sample.total, sample.source, sample.bound) for sample in samples} == {(total, "zerofree", "estimate")}
+    assert all(old.current < new.current for old, new in pairwise(samples))
+    assert len(samples) >= 20
+    assert samples[-1].current > total * 0.9
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,2 @@
+# cwd /data
+head -c 800M big

@@ -1,0 +1,2 @@
+# cwd /data
+sha512sum -c list

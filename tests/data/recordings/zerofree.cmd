@@ -1,0 +1,2 @@
+# cwd /data
+zerofree image
