@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 import pytest
 from tool_runs import looked_at
 
+from pollprog.probes.evidence import Evidence
 from pollprog.probes.known import KNOWN
 from pollprog.probes.table import row
+from pollprog.probes.testing import Recording, play
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pollprog.launch import Command
+    from pollprog.probes import Probe, Target
     from pollprog.status import Sample
 
 MIB = 1 << 20
@@ -30,6 +34,17 @@ TRIES = 10
 MOST = 1.01
 """What a program reads of itself and its libraries is counted, too, where bytes read are; the channel says no more than all."""
 
+RECORDED = {
+    "b3_tar_create": 384 * MIB,
+    "gunzip": 41_646_715,
+    "lbzip2": 101_133_497,
+    "md5sum": 384 * MIB,
+    "mv_xfs": 384 * MIB,
+    "pigz": 101_133_497,
+    "tar_extract": 90_460_160,
+    "zstd_d": 35_766_319,
+}
+"""How much each recorded program had to read."""
 GPG = "gpg --homedir . --batch --pinentry-mode loopback --passphrase x -z 0"
 RUNS = {
     "cp": "cp large out",
@@ -160,6 +175,34 @@ def test_each_program_that_is_said_to_be_known_is_run() -> None:
     known = {program for one in (*KNOWN, sums) for program in one.programs}
     assert {name.partition(" ")[0] for name in RUNS} | SERVED == known
     assert all(row(program) is one for one in KNOWN for program in one.programs)
+
+
+class ByEvidence:
+    """Measures any program as one that has no plugin."""
+
+    name = "evidence"
+
+    def recognise(self, _: Command) -> bool:
+        return True
+
+    def prepare(self, command: Command) -> Command:
+        return command
+
+    def probe(self, target: Target) -> Probe:
+        return Evidence(target.tree, total=target.total)
+
+
+@pytest.mark.parametrize(("name", "total"), RECORDED.items(), ids=RECORDED)
+def test_a_recording_is_told_from_its_begin_to_its_end(name: str, total: int) -> None:
+    recording = Recording.load(Path(__file__).parent / "data" / "recordings" / name)
+    samples = play(ByEvidence(), recording)
+    assert len(samples) == len(recording.looks)
+    told = [sample for sample in samples if sample.total is not None]
+    assert {sample.total for sample in told} == {total}
+    assert len(told) >= len(samples) / 2
+    assert all(old.current <= new.current for old, new in pairwise(told))
+    assert told[0].current < total / 2
+    assert told[-1].current > total * 0.9
 
 
 @pytest.mark.tool("zip", "bzip2", "zstd", "gzip")
