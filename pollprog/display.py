@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from pollprog import terminal, wording
+from pollprog.channel import FIRST
 from pollprog.ending import LAST_LINE
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class Display:
         lines = wording.LogLines(name, unicode=self.unicode, joined=ending)
         told = ending
         async for status in statuses_of(channel, self._interval):
-            if status.outcome is None or told:  # work that is over at once needs no words
+            if status.outcome is None or told or status.elapsed >= FIRST:  # work that is over at once needs no words
                 for line in lines.due(status):
                     self.say(line, last=status.outcome is not None)
             told = True

@@ -77,6 +77,7 @@ DROPPED = {
     "says what is no number": {"sample": "return Sample(float('nan'), 10, source='bad')"},
     "says that it is true": {"sample": "return Sample(True, True, source='bad')"},
     "has no end of words": {"sample": "return Sample(1, 2, phase='long ' * 1000, source='bad')"},
+    "says what is no unit": {"sample": "return Sample(1, 2, 'items', source='bad')"},
     "says what is no sample": {"sample": "return 'half of it'"},
     "hangs": {"sample": "time.sleep(3600)", "close": "time.sleep(3600)"},
 }

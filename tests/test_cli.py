@@ -229,6 +229,12 @@ def test_a_reader_that_goes_away_harms_no_command(wait):
     assert (done.returncode, done.stderr) == (7, "")
 
 
+def test_how_it_ended_is_said_in_the_log_though_nobody_knew_how_far_it_was():
+    done = pollprog("run", "--probe", "make", "--progress", "log", "--", "sh", "-c", "sleep 1.2; exit 7")
+    assert done.returncode == 7
+    assert re.fullmatch(r"sh: failed with exit status 7 after 1\.\d s\n", done.stderr)
+
+
 def test_a_reader_that_never_reads_harms_no_command_and_a_slow_one_gets_the_last_line():
     reader, writer = os.pipe()
     size = fill(writer)

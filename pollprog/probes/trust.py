@@ -19,6 +19,14 @@ log = logging.getLogger("pollprog")
 LONGEST = 4096
 """Characters that the name of a phase may have."""
 
+KINDS: dict[str, tuple[type, str]] = {
+    "phase": (str, "a str"),
+    "source": (str, "a str"),
+    "unit": (Unit, "a Unit, as Unit.ITEMS"),
+    "bound": (Bound, "a Bound, as Bound.ESTIMATE"),
+}
+"""What the words of a sample have to be."""
+
 
 def check(said: object) -> Sample | None:
     """What a probe's `sample` returned, if a probe may say that; TypeError or ValueError with the reason if not."""
@@ -32,15 +40,10 @@ def check(said: object) -> Sample | None:
             raise TypeError(f"{count!r} is not a whole number")
         if count < 0:
             raise ValueError(f"{count} is less than nothing")
-    words: tuple[tuple[object, type], ...] = (
-        (said.phase, str),
-        (said.source, str),
-        (said.unit, Unit),
-        (said.bound, Bound),
-    )
-    for word, kind in words:
+    for name, (kind, wanted) in KINDS.items():
+        word: object = getattr(said, name)
         if not isinstance(word, kind):
-            raise TypeError(f"{word!r} is not a {kind.__name__}")
+            raise TypeError(f"{name} is {word!r}, and has to be {wanted}")
         if isinstance(word, str) and len(word) > LONGEST:
             raise ValueError(f"a phase, or a source, of {len(word)} characters")
     return said
