@@ -100,7 +100,7 @@ class Watch:
         """The chooser hung, or failed itself: go on without the probe that it was at, which it may have left out itself."""
         if self._chooser.at in self._excluded or not self._chooser.at:
             return  # nothing is left to try
-        self._excluded = {*self._chooser.excluded, self._chooser.at}
+        self._excluded = self._chooser.left_behind()
         with suppress(OSError, ValueError):  # it has ended
             self._tree = ProcessTree(reopened(self._tree.root))  # the old one is in the hands of the thread that hangs
             self._enter()

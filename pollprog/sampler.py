@@ -2,10 +2,10 @@
 
 All probes that are due are looked at in one sweep, in one worker thread: one hop a sweep, whatever their number. A probe is
 somebody's code on somebody's /proc and file systems, so the thread is never trusted to come back. A probe that raises is
-dropped, once and with a line in the log. One that does not return within two seconds is dropped with the thread that it
-hangs in, which nobody joins; the rest of the sweep is looked at by a thread each, so that several that hang hold up the
-others no longer than one. So is each at first, when most of those hang that ever do. Whoever entered the probe is told, and
-may enter the next best.
+dropped, once and with a line in the log. Behind one that takes long, the rest of the sweep is looked at by a thread each, so
+that it holds up nobody for longer than a moment. So is each at first, when most of those hang that ever do. One that does not
+return within two seconds is dropped with the thread that it hangs in, which nobody joins. Whoever entered the probe is told,
+and may enter the next best.
 
 Only one thread at a time has to do with a probe, but for its survey, which runs beside. The sampler closes each probe that
 it was given, once: in the next sweep after it was removed or dropped, when `run` ends, or, if it hangs, in the thread that
@@ -39,8 +39,9 @@ log = logging.getLogger("pollprog")
 
 PATIENCE = 2.0
 """Seconds within which one look has to return."""
-SLICES = 4
-"""Parts in which they are counted. Time in which we were stopped ourselves is one part at most, however long it was."""
+SLICES = 8
+"""Parts in which they are counted. Time in which we were stopped ourselves is one part at most, however long it was. After one
+part nobody else waits for it any more."""
 
 
 class Entry:
@@ -103,20 +104,22 @@ class Entry:
 class Sweep:
     """One pass over probes that are due, in a thread that may be left behind."""
 
-    def __init__(self, due: Iterable[Entry], leaving: Iterable[Entry]) -> None:
-        self.due = deque(due)
+    def __init__(self, due: Iterable[Entry], leaving: Iterable[Entry] = ()) -> None:
+        self._due = deque(due)
         """Those that are still to be looked at."""
-        self.leaving = deque(leaving)
+        self._leaving = deque(leaving)
         """Those that are still to be closed."""
-        self.results: list[tuple[Entry, Sample | BaseException | None]] = []
-        self.at: Entry | None = None
-        self.steps = 0
+        self._results: list[tuple[Entry, Sample | BaseException | None]] = []
+        self._at: Entry | None = None
+        self._steps = 0
         self._lock = threading.Lock()
         self._abandoned = False
+        self._done = trio.Event()
+        self.closed: list[Entry] = []
 
     def run(self) -> None:
         """Look at each in turn, then close what leaves. Runs in the worker thread."""
-        while (entry := self._next(self.due)) is not None:
+        while (entry := self._next(self._due)) is not None:
             result: Sample | BaseException | None
             try:
                 result = entry.look()
@@ -124,24 +127,64 @@ class Sweep:
                 result = error
             with self._lock:
                 if not self._abandoned:
-                    self.results.append((entry, result))
-                    self.at = None
+                    self._results.append((entry, result))
+                    self._at = None
                     continue
             entry.close()  # it was given up: nobody else does
-        while (entry := self._next(self.leaving)) is not None:
+        while (entry := self._next(self._leaving)) is not None:
             entry.close()
+            self.closed.append(entry)
 
     def _next(self, entries: deque[Entry]) -> Entry | None:
         with self._lock:
-            self.at = None if self._abandoned or not entries else entries.popleft()
-            self.steps += 1
-            return self.at
+            self._at = None if self._abandoned or not entries else entries.popleft()
+            self._steps += 1
+            return self._at
+
+    # -- in the trio thread
+
+    def begin(self) -> None:
+        """Start the thread."""
+        token = trio.lowlevel.current_trio_token()
+
+        def deliver(_: object) -> None:
+            try:
+                token.run_sync_soon(self._done.set)
+            except trio.RunFinishedError:
+                pass
+
+        trio.lowlevel.start_thread_soon(self.run, deliver)
+
+    async def through(self, slices: int) -> bool:
+        """Wait until all is done: True; or until it has been at one probe for so many parts of our patience."""
+        step, passed = self._steps, 0
+        while passed < slices:
+            with trio.move_on_after(PATIENCE / SLICES):
+                await self._done.wait()
+                return True
+            passed = passed + 1 if self._steps == step else 0
+            step = self._steps
+        return False
+
+    def hand_over(self) -> tuple[Entry | None, list[Entry], list[Entry]]:
+        """Go on with none but the one that it is at: that, those that are still to be looked at, those that are still to be closed."""
+        with self._lock:
+            rest = self._at, list(self._due), list(self._leaving)
+            self._due.clear()
+            self._leaving.clear()
+            return rest
+
+    def take(self) -> list[tuple[Entry, Sample | BaseException | None]]:
+        """What each look had for a result, since this was last asked."""
+        with self._lock:
+            results, self._results = self._results, []
+            return results
 
     def abandon(self) -> Entry | None:
         """Leave the thread behind. The entry that it is at; from now on it touches no other."""
         with self._lock:
             self._abandoned = True
-            return self.at
+            return self._at
 
 
 class Sampler:
@@ -154,7 +197,7 @@ class Sampler:
         """Every one that we have yet to close."""
         self._leaving: list[Entry] = []
         self._apart: set[Entry] = set()
-        """Those that a thread each looks at: for the first time, or since somebody else hung before their turn came."""
+        """Those that a thread each looks at: for the first time, because somebody else takes long, or because they do."""
         self._nursery: trio.Nursery | None = None
         """Where that is done, while there is a `run`."""
         self._called = trio.Event()
@@ -173,7 +216,7 @@ class Sampler:
         if self._nursery is None:
             self._enter(trio.current_time(), entry)
         else:
-            self._begin_apart(entry)
+            self._look_apart(entry)
         return entry
 
     def remove(self, entry: Entry) -> None:
@@ -199,9 +242,7 @@ class Sampler:
                     self._called = trio.Event()
                     due, leaving = self._take_due(), self._take_leaving()
                     if due or leaving:
-                        for entry in await self._sweep(due, leaving):
-                            self._begin_apart(entry)
-                        self._enter_again(due)
+                        await self._sweep(due, leaving)
                     else:
                         with trio.move_on_at(self._due[0][0] if self._due else float("inf")):
                             await self._called.wait()
@@ -223,61 +264,64 @@ class Sampler:
         self._leaving = [entry for entry in self._leaving if entry in self._apart]
         return leaving
 
-    def _begin_apart(self, entry: Entry) -> None:
+    def _look_apart(self, entry: Entry) -> None:
+        sweep = Sweep((entry,))
+        sweep.begin()
+        self._leave_apart(sweep, entry, SLICES)
+
+    def _leave_apart(self, sweep: Sweep, entry: Entry, slices: int) -> None:
         assert self._nursery is not None
         self._apart.add(entry)
-        self._nursery.start_soon(self._look_apart, entry)
+        self._nursery.start_soon(self._wait_for, sweep, entry, slices)
 
-    async def _look_apart(self, entry: Entry) -> None:
-        await self._sweep((entry,), ())
+    async def _sweep(self, due: list[Entry], leaving: list[Entry]) -> None:
+        """Look at each, and close what leaves; what waits behind one that takes long is looked at apart, and so is that."""
+        sweep = Sweep(due, leaving)
+        sweep.begin()
+        try:
+            through = await sweep.through(1)
+        except BaseException:
+            self._give_up(sweep)
+            raise
+        if not through:
+            slow, late, open_yet = sweep.hand_over()
+            if slow is not None:
+                self._leave_apart(sweep, slow, SLICES - 1)
+            for entry in late:
+                self._look_apart(entry)
+            self._leaving += open_yet
+        self._take(sweep)
+        self._enter_again(due)
+
+    async def _wait_for(self, sweep: Sweep, entry: Entry, slices: int) -> None:
+        """Wait for a sweep that has this one entry left, and drop that if it hangs."""
+        try:
+            await sweep.through(slices)
+        finally:
+            hung = self._give_up(sweep)
+        self._take(sweep)
+        if hung is not None:
+            self._drop(hung, f"it did not return within {PATIENCE:g} seconds")
         self._apart.discard(entry)
         self._enter_again((entry,))
         self._called.set()
 
-    async def _sweep(self, due: Iterable[Entry], leaving: Iterable[Entry]) -> list[Entry]:
-        """Look at each, and close what leaves, until a look hangs; those that are still to be looked at then."""
-        left: list[Entry] = []
-        while due or leaving:
-            sweep = Sweep(due, leaving)
-            try:
-                await self._until_done_or_hung(sweep)
-            finally:
-                hung = sweep.abandon()
-                if hung is not None:
-                    self._entries.discard(hung)  # its own thread closes it, if it ever comes back
-            self._entries.difference_update(set(leaving) - set(sweep.leaving))
-            left.extend(sweep.due)
-            due, leaving = (), sweep.leaving
-            for entry, result in sweep.results:
-                if entry.removed:
-                    continue
-                if isinstance(result, BaseException):
-                    self._drop(entry, f"{type(result).__name__}: {result}", error=result)
-                elif result is not None:
-                    entry.report(result)
-            if hung is not None:
-                self._drop(hung, f"it did not return within {PATIENCE:g} seconds")
-        return left
+    def _give_up(self, sweep: Sweep) -> Entry | None:
+        hung = sweep.abandon()
+        if hung is not None:
+            self._entries.discard(hung)  # its own thread closes it, if it ever comes back
+        return hung
 
-    async def _until_done_or_hung(self, sweep: Sweep) -> None:
-        """Run the sweep in a thread until it is through, or has been at one probe for too long."""
-        done = trio.Event()
-        token = trio.lowlevel.current_trio_token()
-
-        def deliver(_: object) -> None:
-            try:
-                token.run_sync_soon(done.set)
-            except trio.RunFinishedError:
-                pass
-
-        trio.lowlevel.start_thread_soon(sweep.run, deliver)
-        step, slices = 0, 0
-        while slices < SLICES:
-            with trio.move_on_after(PATIENCE / SLICES):
-                await done.wait()
-                return
-            slices = slices + 1 if sweep.steps == step else 0
-            step = sweep.steps
+    def _take(self, sweep: Sweep) -> None:
+        """Report what was seen, and forget what is closed."""
+        self._entries.difference_update(sweep.closed)
+        for entry, result in sweep.take():
+            if entry.removed:
+                continue
+            if isinstance(result, BaseException):
+                self._drop(entry, f"{type(result).__name__}: {result}", error=result)
+            elif result is not None:
+                entry.report(result)
 
     def _drop(self, entry: Entry, reason: str, *, error: BaseException | None = None) -> None:
         if not entry.removed:

@@ -117,7 +117,9 @@ def install(does: dict[str, str], folder: Path) -> dict[str, str]:
     return {**ENVIRONMENT, "PYTHONPATH": str(folder / "packages")}
 
 
-def run(does: dict[str, str], folder: Path, until: Callable[[list[dict[str, Any]], str], bool]) -> list[dict[str, Any]]:
+def run(
+    does: dict[str, str], folder: Path, until: Callable[[list[dict[str, Any]], str], bool], options: str = ""
+) -> list[dict[str, Any]]:
     """The statuses of a program that reads slowly until these, and what was written into the log, are as they should be."""
     environment = install(does, folder)
     with (folder / "input").open("wb") as file:
@@ -126,7 +128,7 @@ def run(does: dict[str, str], folder: Path, until: Callable[[list[dict[str, Any]
     (folder / "reader").chmod(0o755)
     for name in ("lines", "log"):
         (folder / name).touch()
-    script = "pollprog run --progress log --interval 0.1 --progress-fd 3 ./reader >out 3>lines 2>log"
+    script = f"pollprog run {options} --progress log --interval 0.1 --progress-fd 3 ./reader >out 3>lines 2>log"
     with subprocess.Popen(["bash", "-c", script], cwd=folder, env=environment) as running:
         try:
             wait_until(lambda: until(statuses(folder), (folder / "log").read_text()))
@@ -164,6 +166,17 @@ def test_one_that_fails_is_named_in_one_line_and_evidence_takes_over(what: str, 
     log = (tmp_path / "log").read_text().splitlines()
     assert len([line for line in log if "bad_plugin" in line]) == 1, log
     assert_sound(lines)
+
+
+def test_one_that_was_named_and_hangs_is_dropped_once(tmp_path: Path) -> None:
+    def taken_over(lines: list[dict[str, Any]], _: str) -> bool:
+        return sum(line["source"] == "evidence:input-position" for line in lines) >= 3
+
+    run({"sample": "time.sleep(3600)", "prepare": "return command"}, tmp_path, taken_over, "--probe reader")
+    log = (tmp_path / "log").read_text().splitlines()
+    assert [line for line in log if "dropped" in line] == [
+        "pollprog: the probe reader is dropped: it did not return within 2 seconds"
+    ]
 
 
 @pytest.mark.parametrize("what", BELIEVED)

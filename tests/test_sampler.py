@@ -346,34 +346,43 @@ async def test_those_behind_one_that_hangs_have_their_turn_in_the_same_sweep(pat
     hangs.let_go()
 
 
-async def test_those_behind_several_that_hang_wait_for_one_of_them_and_not_for_each(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(sampler_module, "PATIENCE", 1.0)
-    sampler, hangs, lost, lost_before = Sampler(), Hangs(), [], []
-    behind = Fake(lambda: lost_before.append(len(lost)))
-    async with running(sampler):
-        for _ in range(4):
-            sampler.add(Fake(hangs), lambda _: None, lost=lost.append, interval=OFTEN)
-        sampler.add(behind, lambda _: None, interval=OFTEN)
-        await until(lambda: len(lost) == 4 and behind.looks >= 3)
-        hangs.let_go()
-    assert lost_before[0] == 1
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More patience than a test has, of which one part is short."""
+    monkeypatch.setattr(sampler_module, "PATIENCE", 4 * BOUND)
+    monkeypatch.setattr(sampler_module, "SLICES", 400)
 
 
-async def test_those_before_several_that_hang_wait_for_one_of_them_and_not_for_the_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(sampler_module, "PATIENCE", 1.0)
-    sampler, hangs, lost, lost_before = Sampler(), Hangs(), [], []
-    before = Fake(lambda: lost_before.append(len(lost)))
-    async with running(sampler):
-        sampler.add(before, lambda _: None, interval=OFTEN)
-        for _ in range(4):
-            sampler.add(Fake(hangs), lambda _: None, lost=lost.append, interval=OFTEN)
-        await until(lambda: len(lost) == 4)
+@pytest.mark.parametrize("good", [0, 4])
+async def test_the_others_in_a_sweep_wait_for_none_of_several_that_hang(endless: None, good: int) -> None:
+    sampler, hangs = Sampler(), Hangs()
+    probes = [Fake() if number == good else Fake(hangs) for number in range(5)]
+    entries = [sampler.add(probe, lambda _: None, interval=OFTEN) for probe in probes]
+    async with running(sampler):  # they stand in one sweep
+        await until(lambda: all(probe.looks for probe in probes) and probes[good].looks >= 5)
         hangs.let_go()
-    assert 1 in lost_before
+    assert not any(entry.removed for entry in entries)
+
+
+async def test_those_that_hang_one_after_another_hold_up_nobody(endless: None) -> None:
+    class Later(Hangs):
+        def __call__(self) -> None:
+            if probes[self].looks > 1:  # the first has a thread of its own
+                super().__call__()
+
+    sampler, good, bad = Sampler(), Fake(), [Later() for _ in range(4)]
+    probes = {hangs: Fake(hangs) for hangs in bad}
+    async with running(sampler):
+        sampler.add(good, lambda _: None, interval=OFTEN)
+        for hangs in bad:
+            sampler.add(probes[hangs], lambda _: None, interval=OFTEN)
+            await until(hangs.begun.is_set)
+            looks = good.looks
+            await until(lambda looks=looks: good.looks >= looks + 3)  # type: ignore[misc] # its default is there
+        for hangs in bad:
+            hangs.let_go()
+        looks = probes[bad[0]].looks
+        await until(lambda: probes[bad[0]].looks >= looks + 3)
 
 
 async def test_a_new_one_is_looked_at_while_another_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -508,17 +517,20 @@ def test_time_in_which_we_were_stopped_ourselves_is_not_held_against_a_probe() -
     by_a_clock_that_jumps(run)
 
 
-def test_each_probe_has_the_whole_patience_however_long_the_sweep_takes() -> None:
+def test_each_probe_has_the_whole_patience_however_many_there_are() -> None:
     async def run(jump: Callable[[], Any]) -> None:
         sampler, looks, lost, reported = Sampler(), [Hangs() for _ in range(8)], [], []
+        for hangs in looks:
+            sampler.add(Fake(hangs), reported.append, lost=lost.append, interval=1e9)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(sampler.run)
-            for hangs in looks:
-                sampler.add(Fake(hangs), reported.append, lost=lost.append, interval=1e9)
-            for hangs in looks:
-                await in_its_thread(hangs.begun.is_set)
+            await in_its_thread(looks[0].begun.is_set)
+            for _ in range(2):  # one, or two if it had only begun
                 await jump()
+            await in_its_thread(lambda: all(hangs.begun.is_set() for hangs in looks))
+            for _ in range(2):
                 await jump()
+            for hangs in looks:
                 hangs.let_go()
             await in_its_thread(lambda: len(reported) == len(looks))
             assert not lost

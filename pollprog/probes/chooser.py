@@ -413,6 +413,10 @@ class Chooser:
                 self._leave_out(name, error)
             return None
 
+    def left_behind(self) -> set[str]:
+        """What is to be left out from now on, if this one hangs where it is."""
+        return {*self.excluded, self.at, *(tools.labels(self.at) if self.at == self._named else ())}
+
     def _leave_out(self, name: str, error: BaseException) -> None:
         self.excluded.add(name)
         self._known.clear()  # somebody else may know its program
