@@ -33,7 +33,7 @@ def cases(scratch: Scratch) -> Iterator[Tool]:
     elsewhere = Path("/dev/shm") / scratch.path.name
     try:
         yield Tool("evidence", f"cp -r many {elsewhere}", "steady", f"{elsewhere}", f"rm -rf {elsewhere}; sync")
-        yield Tool("rsync", "rsync -a files/ out", "steady", "out", "rm -rf out")
+        yield Tool("rsync", "rsync -a --bwlimit=60000 files/ out", "steady", "out", "rm -rf out; sync")
         scratch.sh("rm -rf many; mkdir many; for i in 1 2 3 4 5; do split -b 4M random many/$i; done")
         yield Tool(
             "evidence",
