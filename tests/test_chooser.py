@@ -17,7 +17,7 @@ import pytest
 import trio
 from children import child, descriptors, wait_until
 
-from pollprog import sampler as sampler_module
+from pollprog import sweep as sweep_module
 from pollprog import tools
 from pollprog.errors import UsageError
 from pollprog.probes import chooser as chooser_module
@@ -475,7 +475,7 @@ def test_who_is_excluded_does_not_speak(knows: Callable[..., MadeUp]) -> None:
 def test_what_hangs_is_left_out_by_the_next_chooser(
     knows: Callable[..., MadeUp], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sampler_module, "PATIENCE", 0.2)
+    monkeypatch.setattr(sweep_module, "PATIENCE", 0.2)
     gate = threading.Event()
     tool = knows("sleep", lambda: gate.wait(BOUND) and None)
     reported: list[Sample] = []

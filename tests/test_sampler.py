@@ -16,7 +16,7 @@ import trio
 import trio.testing
 from children import child, descriptors
 
-from pollprog import sampler as sampler_module
+from pollprog import sweep as sweep_module
 from pollprog.backlog import MOST
 from pollprog.probes.chooser import Chooser
 from pollprog.process import Process, ProcessTree
@@ -107,7 +107,7 @@ async def until(condition: Callable[[], object]) -> None:
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> float:
     """Less of it, so that a test of what hangs does not take long."""
-    monkeypatch.setattr(sampler_module, "PATIENCE", 0.2)
+    monkeypatch.setattr(sweep_module, "PATIENCE", 0.2)
     return 0.2
 
 
@@ -349,8 +349,8 @@ async def test_those_behind_one_that_hangs_have_their_turn_in_the_same_sweep(pat
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     """More patience than a test has, of which one part is short."""
-    monkeypatch.setattr(sampler_module, "PATIENCE", 4 * BOUND)
-    monkeypatch.setattr(sampler_module, "SLICES", 400)
+    monkeypatch.setattr(sweep_module, "PATIENCE", 4 * BOUND)
+    monkeypatch.setattr(sweep_module, "SLICES", 400)
 
 
 @pytest.mark.parametrize("good", [0, 4])
@@ -386,7 +386,7 @@ async def test_those_that_hang_one_after_another_hold_up_nobody(endless: None) -
 
 
 async def test_a_new_one_is_looked_at_while_another_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampler_module, "PATIENCE", 4 * BOUND)
+    monkeypatch.setattr(sweep_module, "PATIENCE", 4 * BOUND)
     sampler, hangs, new = Sampler(), Hangs(), Fake()
     async with running(sampler):
         sampler.add(Fake(hangs), lambda _: None, interval=OFTEN)
@@ -471,7 +471,7 @@ async def test_one_that_hangs_in_its_close_holds_nobody_up(patience: float) -> N
 
 
 async def test_a_slow_look_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampler_module, "PATIENCE", 6.0)
+    monkeypatch.setattr(sweep_module, "PATIENCE", 6.0)
     sampler, hangs, reported = Sampler(), Hangs(), []
     async with running(sampler):
         sampler.add(Fake(hangs), reported.append, interval=3600)
