@@ -63,15 +63,19 @@ class Tape:
     def __init__(self, stack: ExitStack, path: str, argv: Sequence[str]) -> None:
         def new(ending: str) -> IO[bytes]:
             try:
-                return stack.enter_context(open(f"{path}.{ending}", "xb"))
+                return stack.enter_context(open(f"{path}.{ending}", "xb", buffering=0))
             except FileExistsError as error:
                 said = f"{path}.{ending} is there already; choose another name with -o, or remove it"
                 raise OperationFailed(said, path=f"{path}.{ending}") from error
             except OSError as error:
                 raise OperationFailed(f"{path}.{ending}: {error.strerror}", path=f"{path}.{ending}") from error
 
+        self.fault: OSError | None = None
+        """Why nothing more is written down: the disk is full. The command does not hear of that."""
         with new("cmd") as file:
-            file.write(os.fsencode(f"{CWD}{shlex.quote(directory())}\n{shlex.join(argv)}\n"))
+            self._put(file, os.fsencode(f"{CWD}{shlex.quote(directory())}\n{shlex.join(argv)}\n"))
+        if self.fault is not None:
+            raise OperationFailed(f"{path}.cmd: {self.fault.strerror}", path=f"{path}.cmd") from self.fault
         self._files = {1: new("stdout"), 2: new("stderr"), STATUS: new("fd3")}
         self._pieces, self._looks = new("output.jsonl"), new("proc.jsonl")
         self._began = time.monotonic()
@@ -82,7 +86,7 @@ class Tape:
         if not data:
             return
         with self._lock:
-            self._files[stream].write(data)
+            self._put(self._files[stream], data)
             self._line(self._pieces, {"t": self._now(), "stream": stream, "size": len(data)})
 
     def look(self, tree: ProcessTree) -> None:
@@ -112,7 +116,14 @@ class Tape:
         return round(time.monotonic() - self._began, 3)
 
     def _line(self, file: IO[bytes], said: dict[str, Any]) -> None:
-        file.write(json.dumps(said, ensure_ascii=True).encode() + b"\n")
+        self._put(file, json.dumps(said, ensure_ascii=True).encode() + b"\n")
+
+    def _put(self, file: IO[bytes], data: bytes) -> None:
+        try:
+            while data and self.fault is None:
+                data = data[file.write(data) :]
+        except OSError as error:
+            self.fault = error
 
 
 def directory() -> str:
@@ -180,6 +191,8 @@ def record(words: Sequence[str], path: str) -> Ended:
         if written is not None:
             os.close(written)
         launched.close()
+    if tape.fault is not None:
+        sys.stderr.write(f"pollprog: the recording {path} is not whole: {tape.fault.strerror}\n")
     return ended
 
 

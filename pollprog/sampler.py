@@ -127,9 +127,7 @@ class Sampler:
         sweep.begin()
         try:
             through = await sweep.through(1)
-        except (
-            BaseException
-        ):  # we are cancelled: nobody else comes back to this sweep, and its thread closes what it is at
+        except BaseException:  # we are cancelled, and nobody else comes back to this sweep
             self._give_up(sweep)
             raise
         if not through:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from disks import small_disk
 from terminals import ENVIRONMENT, pollprog, shell
 
 from pollprog.probes.contract import STATUS
@@ -110,6 +111,18 @@ def test_a_plugin_that_said_nothing_is_told_with_what_it_heard(tmp_path: Path) -
 def test_what_is_more_than_there_is_has_no_percentage() -> None:
     assert described(Sample(12, 10, Unit.BYTES, source="a")) == "12 bytes a"
     assert described(Sample(5, 10, Unit.BYTES, source="a")) == "50.0 % a"
+
+
+@pytest.mark.tool("mount")
+def test_a_full_disk_spoils_the_recording_and_not_the_command(tmp_path: Path) -> None:
+    with small_disk(tmp_path, 1 << 16) as disk:
+        script = "head -c 300000 /dev/zero; sleep 0.2; echo err >&2; exit 5"
+        done = pollprog("record", "-o", f"{disk}/run", "--", "sh", "-c", script)
+        assert (done.returncode, len(done.stdout)) == (5, 300_000)
+        assert done.stderr == f"err\npollprog: the recording {disk}/run is not whole: No space left on device\n"
+        done = pollprog("record", "-o", f"{disk}/other", "--", "touch", str(tmp_path / "begun"))
+        assert (done.returncode, done.stderr) == (1, f"pollprog: {disk}/other.cmd: No space left on device\n")
+    assert not (tmp_path / "begun").exists()
 
 
 # --- playing
