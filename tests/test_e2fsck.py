@@ -46,8 +46,10 @@ def test_where_it_begins_again_the_fraction_stands() -> None:
     assert [sample.current for sample in samples] == [350_000, 800_000, 800_000, 800_000, 910_000]
 
 
+@pytest.mark.tool("e2fsck")
 @pytest.mark.parametrize("words", [["e2fsck", "-fy", "a"], ["/sbin/fsck.ext4", "a"]])
-def test_a_descriptor_is_added(words: list[str]) -> None:
+def test_a_descriptor_is_added(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", PATH)
     command = TOOL.prepare(Command(words))
     assert TOOL.recognise(command)
     assert command.status is not None

@@ -219,7 +219,7 @@ async def test_a_probe_that_hangs_gives_way_to_the_next_best(heard, monkeypatch)
     def hang(*_: object) -> None:
         held.wait(PATIENCE)
 
-    monkeypatch.setattr("pollprog.sampler.PATIENCE", 0.1)
+    monkeypatch.setattr("pollprog.sweep.PATIENCE", 0.1)
     monkeypatch.setattr(FileSize, "sample", hang)
     launched = launch(Command(["sleep", "600"]))
     async with sampling() as (sampler, nursery):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -22,7 +23,9 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
-def test_the_plugin_that_is_shown_is_one_and_does_as_ours() -> None:
+@pytest.mark.tool("e2fsck")
+def test_the_plugin_that_is_shown_is_one_and_does_as_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"/usr/sbin:/sbin:{os.environ['PATH']}")
     module = ModuleType("shown")
     exec(blocks("python")[0], module.__dict__)  # it is our own page
     for words in (["e2fsck", "-fy", "a"], ["e2fsck", "-C0", "a"]):
