@@ -124,7 +124,7 @@ class Group(ProcessTree):
 class Job:
     """A group that moves, and how far it is: for the sampler a probe, which asks the best; its channel; whether it has a row."""
 
-    def __init__(self, found: Found, sampler: Sampler, interval: float) -> None:
+    def __init__(self, found: Found, sampler: Sampler, interval: float, *, excluded: set[str] | None = None) -> None:
         self.found = found
         self.name = f"for {found.name} ({found.pid})"
         """As the log calls it: the probe for cp (4711)."""
@@ -132,7 +132,7 @@ class Job:
         self.pulse = 0
         """Where the blob of its bar is."""
         self._group = Group(Process(found.pid, keep=False), found.members)
-        self._chooser = Chooser(self._group, launched=False)
+        self._chooser = Chooser(self._group, launched=False, excluded=excluded)
         self._base: Sample | None = None  # what growth is counted from
         self._based = 0.0
         self._grew = float("-inf")
@@ -143,6 +143,10 @@ class Job:
     def update(self, found: Found) -> None:
         """Take in what the newest pass found."""
         self.found, self._group.members = found, found.members
+
+    def hangs_in(self) -> set[str] | None:
+        """What the next job for the same group is to leave out, if this one was dropped; None if it was not, or nothing is left."""
+        return self._chooser.left_behind() if self.entry.removed else None
 
     @property
     def pid(self) -> int:
@@ -250,11 +254,13 @@ class Looks:
         for key in self._jobs.keys() - found.keys():
             self.sampler.remove(self._jobs.pop(key).entry)
         for key, group in found.items():
-            if key in self._jobs:
-                self._jobs[key].update(group)
-            elif len(self._jobs) < MOST_JOBS:
+            job = self._jobs.get(key)
+            excluded = None if job is None else job.hangs_in()
+            if job is not None and excluded is None:
+                job.update(group)
+            elif job is not None or len(self._jobs) < MOST_JOBS:
                 with suppress(OSError):  # it has ended already
-                    self._jobs[key] = Job(group, self.sampler, interval)
+                    self._jobs[key] = Job(group, self.sampler, interval, excluded=excluded)
         for entry in (self.entry, *(job.entry for job in self._jobs.values())):
             entry.interval = interval
 

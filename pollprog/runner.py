@@ -79,14 +79,13 @@ class Watch:
         self._interval = interval
         self._status = status
         self._chosen = chosen
-        self._excluded: set[str] = set()
         self._reached: bool | None = None
         self._entry: Entry | None = None
         self._enter()
 
-    def _enter(self) -> None:
+    def _enter(self, excluded: set[str] | None = None) -> None:
         status = None if self._status is None else StatusFile(os.dup(self._status))
-        self._chooser = Chooser(self._tree, excluded=self._excluded, status=status, **self._chosen)
+        self._chooser = Chooser(self._tree, excluded=excluded, status=status, **self._chosen)
         self._entry = self._sampler.add(self._chooser, self._take, lost=self._lost, interval=self._interval)
 
     def _take(self, sample: Sample) -> None:
@@ -98,12 +97,12 @@ class Watch:
 
     def _lost(self, _: str) -> None:
         """The chooser hung, or failed itself: go on without the probe that it was at, which it may have left out itself."""
-        if self._chooser.at in self._excluded or not self._chooser.at:
-            return  # nothing is left to try
-        self._excluded = self._chooser.left_behind()
+        excluded = self._chooser.left_behind()
+        if excluded is None:
+            return
         with suppress(OSError, ValueError):  # it has ended
             self._tree = ProcessTree(reopened(self._tree.root))  # the old one is in the hands of the thread that hangs
-            self._enter()
+            self._enter(excluded)
 
     def heard(self, stream: int, record: bytes) -> None:
         """Something that the command said, for the probe to hear at the next look. From any thread."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from children import wait_until
-from terminals import ENVIRONMENT, PATIENCE
+from terminals import ENVIRONMENT, PATIENCE, Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,6 +177,24 @@ def test_one_that_was_named_and_hangs_is_dropped_once(tmp_path: Path) -> None:
     assert [line for line in log if "dropped" in line] == [
         "pollprog: the probe reader is dropped: it did not return within 2 seconds"
     ]
+
+
+def test_in_top_evidence_takes_over_from_one_that_hangs(tmp_path: Path) -> None:
+    environment = install(DROPPED["hangs"], tmp_path)
+    with (tmp_path / "input").open("wb") as file:
+        file.truncate(SIZE)
+    (tmp_path / "reader").write_text(READER)
+    terminal = Terminal(10, 80)
+    with subprocess.Popen(
+        ["bash", "-c", f"exec -a reader {sys.executable} -S reader"], cwd=tmp_path, stdout=subprocess.DEVNULL
+    ) as reading:
+        try:
+            terminal.run("pollprog", "top", environment=environment)
+            terminal.wait(lambda rows: any("of 64.0 MiB" in row for row in rows))
+        finally:
+            terminal.close()
+            (tmp_path / "enough").touch()
+            reading.kill()
 
 
 @pytest.mark.parametrize("what", BELIEVED)

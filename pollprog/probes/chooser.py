@@ -116,7 +116,8 @@ class Chooser:
         self._launched = launched
         self._claims = dict(claims or {})
         self._ends = dict(ends or {})
-        self.excluded = set(excluded or ())
+        self._excluded_before = frozenset(excluded or ())
+        self.excluded = set(self._excluded_before)
         self.at = ""
         """The name of the probe that is being looked at: whom to blame if this look does not return."""
         self._known: dict[tuple[int, int, str], Tool | None] = {}
@@ -413,8 +414,10 @@ class Chooser:
                 self._leave_out(name, error)
             return None
 
-    def left_behind(self) -> set[str]:
-        """What is to be left out from now on, if this one hangs where it is."""
+    def left_behind(self) -> set[str] | None:
+        """What the next one is to leave out, if this one hangs where it is, or has failed itself; None if nothing is left to try."""
+        if not self.at or self.at in self._excluded_before:
+            return None
         return {*self.excluded, self.at, *(tools.labels(self.at) if self.at == self._named else ())}
 
     def _leave_out(self, name: str, error: BaseException) -> None:
