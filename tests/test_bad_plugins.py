@@ -172,7 +172,8 @@ def test_one_that_was_named_and_hangs_is_dropped_once(tmp_path: Path) -> None:
     def taken_over(lines: list[dict[str, Any]], _: str) -> bool:
         return sum(line["source"] == "evidence:input-position" for line in lines) >= 3
 
-    run({"sample": "time.sleep(3600)", "prepare": "return command"}, tmp_path, taken_over, "--probe reader")
+    does = {"sample": "time.sleep(3600)", "prepare": "return command"}  # one that is named is asked to prepare
+    run(does, tmp_path, taken_over, "--probe reader")
     log = (tmp_path / "log").read_text().splitlines()
     assert [line for line in log if "dropped" in line] == [
         "pollprog: the probe reader is dropped: it did not return within 2 seconds"

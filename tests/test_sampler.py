@@ -104,6 +104,12 @@ async def until(condition: Callable[[], object]) -> None:
         await trio.sleep(0.002)
 
 
+async def goes_on(probe: Fake) -> None:
+    """Wait until it was looked at some times more."""
+    looks = probe.looks
+    await until(lambda: probe.looks >= looks + 3)
+
+
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> float:
     """Less of it, so that a test of what hangs does not take long."""
@@ -377,12 +383,10 @@ async def test_those_that_hang_one_after_another_hold_up_nobody(endless: None) -
         for hangs in bad:
             sampler.add(probes[hangs], lambda _: None, interval=OFTEN)
             await until(hangs.begun.is_set)
-            looks = good.looks
-            await until(lambda looks=looks: good.looks >= looks + 3)  # type: ignore[misc] # its default is there
+            await goes_on(good)
         for hangs in bad:
             hangs.let_go()
-        looks = probes[bad[0]].looks
-        await until(lambda: probes[bad[0]].looks >= looks + 3)
+        await goes_on(probes[bad[0]])
 
 
 async def test_a_new_one_is_looked_at_while_another_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
