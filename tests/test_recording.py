@@ -158,6 +158,8 @@ def test_where_it_ran_what_it_had_open_is_found_by_its_name(tmp_path: Path) -> N
     process = Process(42, root=str(tmp_path))
     assert Path(process.inside("../a")).read_bytes() == b"text" + bytes(5)
     assert len({file.key for file in process.files()}) == 3
+    proc.show(42, {"fd": {"3": {**files["3"], "path": "/data/b", "size": 7}}})
+    assert [file.size for file in process.files()] == [7], "the number is another file's now"
     process.close()
 
 

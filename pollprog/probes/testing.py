@@ -161,15 +161,14 @@ class FakeProc:
         self._show_files(place, look.get("fd") or {})
 
     def _show_files(self, place: str, files: Mapping[str, Mapping[str, Any]]) -> None:
-        for name in set(os.listdir(f"{place}/fd")) - set(files):
+        for name in os.listdir(f"{place}/fd"):
             os.unlink(f"{place}/fd/{name}")
         for name, told in files.items():
             path = self._place(told["path"])
             os.truncate(path, told["size"])
             with open(f"{place}/fdinfo/{name}", "w", encoding="ascii") as file:
                 file.write(f"pos:\t{told['pos']}\nflags:\t{told['flags']}\nmnt_id:\t1\n")
-            if not os.path.islink(f"{place}/fd/{name}"):
-                os.symlink(path, f"{place}/fd/{name}")
+            os.symlink(path, f"{place}/fd/{name}")
 
     def _below(self, path: str) -> str:
         return f"{self.folder}/root{os.path.normpath(f'/{path}')}"
