@@ -110,6 +110,24 @@ def test_its_log_is_known_by_its_name(words: list[str]) -> None:
     ]
 
 
+def test_a_file_that_it_has_closed_is_as_large_as_it_is(tmp_path: Path) -> None:
+    with child() as worker, target_for(worker.pid) as target:
+        probe = TOOL.probe(target)
+        for line in (b"Length: 5 [text/plain]", b"Saving to: 'part'", b"     0K .......... 40% 1M 0s"):
+            probe.feed(2, line)
+        worker.does(f"f = open({str(tmp_path / 'part')!r}, 'wb'); f.write(b'abc'); f.flush()")
+        told = [probe.sample()]
+        worker.does("f.write(b'de'); f.close()")
+        told.append(probe.sample())
+        (tmp_path / "part").unlink()
+        told.append(probe.sample())
+    assert [(sample.current, sample.total, sample.bound) for sample in told] == [
+        (3, 5, "exact"),
+        (5, 5, "exact"),
+        (2, 5, "lower"),
+    ]
+
+
 # --- the real one
 
 

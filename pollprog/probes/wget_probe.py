@@ -39,6 +39,8 @@ class WgetProbe:
         self._unpacks = any(word.startswith("--compression") for word in target.process.argv())
         self._length: int | None = None
         self._name = ""
+        self._path = ""
+        """Where that file was seen."""
         self._share: int | None = None
         """The percentage that it printed last."""
         self._files = 0
@@ -48,7 +50,7 @@ class WgetProbe:
         if stream != 2 or len(record) > LONGEST:
             return
         if BEGINS.fullmatch(record):
-            self._length, self._name, self._share = None, "", None
+            self._length, self._name, self._path, self._share = None, "", "", None
         elif found := LENGTH.fullmatch(record):
             self._length = int(found[1])
         elif found := SAVING.fullmatch(record):
@@ -70,12 +72,24 @@ class WgetProbe:
 
     def _by_length(self) -> Sample | None:
         length = self._length or 0
-        for file in self._process.files():
-            if file.writes and os.path.basename(self._process.path(file)) == self._name:
-                return Sample(file.position, length) if file.position <= length else self._by_share()
+        written = self._written()
+        if written is not None:
+            return Sample(written, length) if written <= length else self._by_share()
         if self._share is None:
             return None
         return Sample(length * self._share // 100, length, bound=Bound.LOWER)
+
+    def _written(self) -> int | None:
+        """What is in its file; once that is closed, too. None where it was not seen."""
+        for file in self._process.files():
+            path = self._process.path(file)
+            if file.writes and os.path.basename(path) == self._name:
+                self._path = path
+                return file.position
+        try:
+            return os.stat(self._path).st_size if self._path else None
+        except (OSError, ValueError):
+            return None
 
     def _by_share(self) -> Sample | None:
         return None if self._share is None else Sample(self._share, 100, Unit.PARTS)
